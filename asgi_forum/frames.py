@@ -1,0 +1,126 @@
+"""The frames that a stream carries (section 3), and the bytes and text of each: made once, however many clients get it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from pydantic_core import to_json
+
+from asgi_forum.errors import ForumError, ResetReason
+from asgi_forum.models import StoredEvent, rfc3339, utc_now
+
+__all__ = ["ErrorFrame", "EventsFrame", "Frame", "HeartbeatFrame", "LiveFrame", "Mode", "ResetFrame", "command_frame"]
+
+Mode = Literal["push", "heartbeat"]
+
+
+def _now() -> str:
+    return rfc3339(utc_now())
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What all frames share: their JSON as a WebSocket's text and as an SSE message, each made when first asked for and kept."""
+
+    type: ClassVar[str]
+
+    @cached_property
+    def _rest(self) -> bytes:
+        """The frame's JSON behind its `type`, without the opening brace."""
+        return to_json({name: value for name, value in self.__dict__.items() if value is not None})[1:]
+
+    @cached_property
+    def text(self) -> str:
+        """The frame as one JSON text."""
+        return self.text_for(None)
+
+    def text_for(self, subscription: str | None) -> str:
+        """Return the frame as one JSON text, with the `id` of a subscription of `/socket`."""
+        named = "" if subscription is None else f'"id":{to_json(subscription).decode()},'
+        return f'{{"type":"{self.type}",{named}{self._rest.decode()}'
+
+    @cached_property
+    def sse(self) -> bytes:
+        """The frame as one SSE message, with its `next_cursor` as id where it has one (an empty id would erase the client's)."""
+        cursor = getattr(self, "next_cursor", None)
+        named = b"id: %b\n" % cursor.encode() if cursor else b""
+        return b"event: %b\n%bdata: %b\n\n" % (self.type.encode(), named, self.text.encode())
+
+
+@dataclass(frozen=True)
+class EventsFrame(_Encoded):
+    """Matching events, oldest first, at least one. `next_cursor` is the position just after the last."""
+
+    type = "forum.events"
+    events: Sequence[StoredEvent]
+    next_cursor: str
+    sent_at: str = field(default_factory=_now)
+
+    @cached_property
+    def _rest(self) -> bytes:
+        events = b",".join([event.json for event in self.events])
+        return b'"events":[%b],"next_cursor":"%b","sent_at":"%b"}' % (
+            events,
+            self.next_cursor.encode(),
+            self.sent_at.encode(),
+        )
+
+    @cached_property
+    def sse(self) -> bytes:
+        """One SSE message for each event, without an `event:` field, so that `onmessage` gets it."""
+        return b"".join([b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), event.json) for event in self.events])
+
+
+@dataclass(frozen=True)
+class LiveFrame(_Encoded):
+    """Stored history is delivered. `mode` is `heartbeat` where the source has no live feed: then only heartbeats follow."""
+
+    type = "forum.live"
+    mode: Mode
+    next_cursor: str | None
+    sent_at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class HeartbeatFrame(_Encoded):
+    """Nothing else was sent for a while. `next_cursor` moves past events that the filter left out; `degraded`: the source is away."""
+
+    type = "heartbeat"
+    next_cursor: str | None
+    degraded: bool | None = None
+    sent_at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class ResetFrame(_Encoded):
+    """Events between the reader's position and `next_cursor` can't be delivered. Reload; the stream goes on from `next_cursor`."""
+
+    type = "forum.reset"
+    reason: ResetReason
+    next_cursor: str
+    sent_at: str = field(default_factory=_now)
+
+
+@dataclass(frozen=True)
+class ErrorFrame(_Encoded):
+    """The last frame before the server ends a stream, or the answer to a command of `/socket` that was off."""
+
+    type = "forum.error"
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: ForumError) -> ErrorFrame:
+        """Tell of an error; what else it carries (`details`, ...) belongs to HTTP answers only."""
+        return cls(error.code, error.message)
+
+
+Frame = EventsFrame | LiveFrame | HeartbeatFrame | ResetFrame | ErrorFrame
+
+
+def command_frame(kind: str, **fields: object) -> str:
+    """Return the text of an answer to a command of `/socket`: `subscribed`, `unsubscribed`, `pong`."""
+    return to_json({"type": kind, **{name: value for name, value in fields.items() if value is not None}}).decode()

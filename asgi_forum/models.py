@@ -1,0 +1,379 @@
+"""
+The values: an event as it is published, as the log keeps it, and as readers get it (sections 1 and 9 of the protocol).
+
+Everything here is frozen. An event is encoded once, when it enters the log; readers share those bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from json import JSONEncoder
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json, to_json
+
+from asgi_forum.errors import InvalidEvent, PayloadTooLarge, quote
+
+__all__ = [
+    "ActorType",
+    "Entry",
+    "Envelope",
+    "ForumEvent",
+    "Keys",
+    "Receipt",
+    "StoredEvent",
+    "canonical",
+    "encode_events",
+    "make_event",
+    "parse_events",
+    "rfc3339",
+    "utc_now",
+]
+
+ActorType = Literal["agent", "operator", "human", "system"]
+
+MAX_EVENTS = 1000
+"""The most events of one publish request."""
+
+_NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_WORDS = r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$"
+# pydantic also reads numbers and bare dates as times; RFC 3339 (section 5.6) has neither.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC, cut to milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a UTC time as RFC 3339 with `Z`: milliseconds, or microseconds where they are needed."""
+    return moment.isoformat(timespec="microseconds" if moment.microsecond % 1000 else "milliseconds")[:-6] + "Z"
+
+
+def _read_time(value: object) -> object:
+    """Take an aware datetime or an RFC 3339 string, and turn it to UTC."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not text:
+            return None
+        if not _RFC3339.fullmatch(text):
+            raise ValueError("expected an RFC 3339 time with an offset, such as 2026-02-10T12:56:00.123Z")
+        text = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
+        value = datetime.fromisoformat(text)
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        raise ValueError("expected a time with an offset")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time whose year in UTC is 1 to 9999") from None
+
+
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _strip(value: object) -> object:
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=256, pattern=_NO_CONTROL)]
+_Optional = Annotated[_Text | None, AfterValidator(lambda value: value or None)]
+
+
+class ForumEvent(BaseModel):
+    """
+    An event to publish: the fields of section 9. All but `event_type` and `ticket` may be left out; blank means left out.
+
+    Strings are trimmed, `occurred_at` (an aware datetime, or an RFC 3339 string) is turned to UTC. Unknown fields are refused.
+    Raises pydantic's ValidationError; `Forum.publish` raises InvalidEvent for the same faults.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    event_type: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=_WORDS)]
+    ticket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=_NO_CONTROL)]
+    thread_id: _Optional = None
+    run_id: _Optional = None
+    agent_name: _Optional = None
+    actor_type: Annotated[ActorType | None, BeforeValidator(_strip)] = None
+    actor_name: _Optional = None
+    correlation_id: _Optional = None
+    causation_id: _Optional = None
+    event_id: _Optional = None
+    event_version: Annotated[Annotated[int, Field(ge=1, le=2**31 - 1)] | None, BeforeValidator(_blank_is_none)] = None
+    occurred_at: Annotated[datetime | None, BeforeValidator(_read_time)] = None
+    payload: Annotated[dict[str, Any] | None, BeforeValidator(_blank_is_none)] = None
+
+    def with_id(self) -> Self:
+        """Return this event with an `event_id`: its own, or a new one. Repeating it is then safe."""
+        return self if self.event_id else self.model_copy(update={"event_id": new_event_id()})
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who, what and when (section 1). `occurred_at` is an aware datetime in UTC."""
+
+    event_id: str
+    event_type: str
+    ticket: str
+    occurred_at: datetime
+    event_version: int = 1
+    actor_type: ActorType = "system"
+    thread_id: str | None = None
+    run_id: str | None = None
+    agent_name: str | None = None
+    actor_name: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What filters look at: as it was published (`exact`), and without regard to case (`folded`)."""
+
+    exact: tuple[str, str | None, str | None, str]
+    folded: tuple[str, str | None, str | None, str]
+
+    @classmethod
+    def of(cls, ticket: str, run_id: str | None, thread_id: str | None, event_type: str) -> Self:
+        """Make the keys of an event; its type is lower-case already."""
+        exact = (ticket, run_id, thread_id, event_type)
+        folded = (ticket.casefold(), run_id and run_id.casefold(), thread_id and thread_id.casefold(), event_type)
+        return cls(exact, exact if folded == exact else folded)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One event ready for a log: checked, complete, encoded.
+
+    `body` is its JSON without the outer braces (`"envelope":{...},"payload":{...}`), UTF-8, in one line. `given` holds the fields
+    that the publisher named (but for `event_id`), as JSON values: what a repeated `event_id` is compared by.
+    """
+
+    event_id: str
+    body: bytes
+    keys: Keys
+    given: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, event: ForumEvent, *, index: int = 0, now: datetime | None = None) -> Self:
+        """
+        Encode an event; what it left out gets its default (`occurred_at`: `now`).
+
+        Raises InvalidEvent, with `index`, where the payload is not JSON (RFC 8259): NaN, a lone surrogate, an object of Python.
+        """
+        given = event.__dict__
+        event_id = event.event_id or new_event_id()
+        envelope = {
+            "event_id": event_id,
+            "event_type": event.event_type,
+            "event_version": event.event_version or 1,
+            "occurred_at": rfc3339(event.occurred_at or now or utc_now()),
+            "thread_id": event.thread_id,
+            "run_id": event.run_id,
+            "ticket": event.ticket,
+            "agent_name": event.agent_name,
+            "actor_type": event.actor_type or "system",
+            "actor_name": event.actor_name,
+            "correlation_id": event.correlation_id,
+            "causation_id": event.causation_id,
+        }
+        present = {name: value for name, value in envelope.items() if value is not None}
+        body = b'"envelope":%b,"payload":%b' % (to_json(present), _encode_payload(event.payload, index))
+        named = {
+            name: envelope.get(name, value) for name, value in given.items() if value is not None and name != "event_id"
+        }
+        return cls(event_id, body, Keys.of(event.ticket, event.run_id, event.thread_id, event.event_type), named)
+
+    def conflicts(self, stored: StoredEvent) -> list[str]:
+        """Return the fields in which the stored event of the same id has other content than what was given here."""
+        document = from_json(stored.json)
+        there = {"payload": document["payload"], **document["envelope"]}
+        return sorted(name for name, value in self.given.items() if canonical(there.get(name)) != canonical(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A source's answer for one published event; `duplicate` where its `event_id` was there already."""
+
+    event_id: str
+    sequence: int
+    cursor: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredEvent:
+    """
+    One event of a log. `sequence` numbers the log's entries from 1; `cursor` is the position just after it.
+
+    `json` is its JSON of section 1, in UTF-8 and without a newline: encoded once, shared by all readers. `envelope` and `payload`
+    are decoded when first asked for. Two events are equal where their JSON is.
+    """
+
+    sequence: int
+    cursor: str
+    json: bytes
+    keys: Keys
+    _decoded: list[tuple[Envelope, dict[str, Any]]] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def stored(cls, entry: Entry, sequence: int, cursor: str) -> Self:
+        """Give an entry its place in a log."""
+        return cls(
+            sequence, cursor, b'{"sequence":%d,"cursor":"%b",%b}' % (sequence, cursor.encode(), entry.body), entry.keys
+        )
+
+    @classmethod
+    def from_json(cls, data: str | bytes | Mapping[str, Any]) -> Self:
+        """Read the JSON of section 1, as a client gets it; fields it does not know are passed over. Raises InvalidEvent."""
+        try:
+            document: Any = data if isinstance(data, Mapping) else from_json(data)
+            envelope = _envelope(document["envelope"])
+            sequence, cursor, payload = document["sequence"], document["cursor"], document["payload"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidEvent([{"loc": [], "msg": f"not an event's JSON: {quote(str(error))}"}]) from error
+        keys = Keys.of(envelope.ticket, envelope.run_id, envelope.thread_id, envelope.event_type)
+        raw = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else to_json(document)
+        return cls(sequence, cursor, raw, keys, [(envelope, payload)])
+
+    @property
+    def envelope(self) -> Envelope:
+        """Who, what and when."""
+        return self._decode()[0]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the publisher said. It is shared: don't change it."""
+        return self._decode()[1]
+
+    def _decode(self) -> tuple[Envelope, dict[str, Any]]:
+        if not self._decoded:
+            document = from_json(self.json)
+            self._decoded.append((_envelope(document["envelope"]), document["payload"]))
+        return self._decoded[0]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredEvent) and self.json == other.json
+
+    def __hash__(self) -> int:
+        return hash(self.cursor)
+
+
+_ENVELOPE_FIELDS = frozenset(each.name for each in fields(Envelope))
+_encode_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+canonical = JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+"""One text for equal JSON values, whatever the order of their keys (`true` and 1 differ, as 1 and 1.0 do)."""
+
+
+def _envelope(document: Mapping[str, Any]) -> Envelope:
+    known = {name: value for name, value in document.items() if name in _ENVELOPE_FIELDS}
+    return Envelope(**{**known, "occurred_at": datetime.fromisoformat(document["occurred_at"])})
+
+
+def _encode_payload(payload: dict[str, Any] | None, index: int) -> bytes:
+    if not payload:
+        return b"{}"
+    try:
+        return _encode_json(payload).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        fault = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InvalidEvent([{"loc": [index, "payload"], "msg": f"not JSON: {fault:.200}"}]) from error
+
+
+def new_event_id() -> str:
+    """Make an id: a UUID of version 7 (RFC 9562), so ids sort by the time they were made."""
+    bits = int.from_bytes(os.urandom(10))
+    value = (time.time_ns() // 1_000_000 << 80) | (bits & ~(0xF000 << 64) & ~(0xC << 60)) | (0x7000 << 64) | (0x8 << 60)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def details_of(error: ValidationError, *loc: int | str) -> list[dict[str, Any]]:
+    """Return pydantic's faults as `details`: where, and what is wrong with what it got (payloads are not shown)."""
+    details: list[dict[str, Any]] = []
+    for fault in error.errors(include_url=False, include_context=False):
+        where = [*loc, *fault["loc"]]
+        got = "" if fault["type"] == "missing" or "payload" in where else f"; got {quote(fault['input'])}"
+        details.append(
+            {
+                "loc": where,
+                "msg": _MESSAGES.get((fault["loc"][:1], fault["type"]), fault["msg"]).removeprefix("Value error, ")
+                + got,
+            }
+        )
+    return details
+
+
+_MESSAGES: dict[tuple[tuple[int | str, ...], str], str] = {
+    (("event_type",), "string_pattern_mismatch"): "expected dot-separated lower-case words, such as 'forum.post.added'",
+    (("ticket",), "string_pattern_mismatch"): "expected no control characters",
+    (("actor_type",), "literal_error"): f"expected one of {', '.join(get_args(ActorType))}",
+    **{
+        ((name,), "string_pattern_mismatch"): "expected no control characters"
+        for name in _ENVELOPE_FIELDS - {"event_type"}
+    },
+}
+
+
+def parse_events(document: object) -> list[ForumEvent]:
+    """
+    Read the document of a publish request: an event, or a list of 1 to 1000.
+
+    Raises InvalidEvent with every fault of every event; `loc` begins with the event's index where a list was given.
+    """
+    if isinstance(document, Sequence) and not isinstance(document, str | bytes):
+        if not 1 <= len(document) <= MAX_EVENTS:
+            raise InvalidEvent([{"loc": [], "msg": f"expected 1 to {MAX_EVENTS} events; got {len(document)}"}])
+        prefixed: list[tuple[tuple[int, ...], object]] = [((index,), each) for index, each in enumerate(document)]
+    else:
+        prefixed = [((), document)]
+    events: list[ForumEvent] = []
+    details: list[dict[str, Any]] = []
+    for loc, each in prefixed:
+        try:
+            events.append(ForumEvent.model_validate(each))
+        except ValidationError as error:
+            details.extend(details_of(error, *loc))
+    if details:
+        raise InvalidEvent(details)
+    return events
+
+
+def make_event(**given: Any) -> ForumEvent:
+    """Make one event of what the host's code says; raises InvalidEvent."""
+    try:
+        return ForumEvent.model_validate(given)
+    except ValidationError as error:
+        raise InvalidEvent(details_of(error)) from error
+
+
+def encode_events(events: Sequence[ForumEvent], max_bytes: int) -> list[Entry]:
+    """
+    Encode the events of one publish, 1 to 1000; ids that were left out are made here, so that a repeat is the same request.
+
+    Raises InvalidEvent, and PayloadTooLarge for an event whose JSON (envelope and payload) has more than `max_bytes`.
+    """
+    if not 1 <= len(events) <= MAX_EVENTS:
+        raise InvalidEvent([{"loc": [], "msg": f"expected 1 to {MAX_EVENTS} events; got {len(events)}"}])
+    now = utc_now()
+    entries: list[Entry] = []
+    for index, event in enumerate(events):
+        entry = Entry.of(event, index=index, now=now)
+        if len(entry.body) + 2 > max_bytes:
+            raise PayloadTooLarge(
+                f"event {index}: got {len(entry.body) + 2} bytes, expected at most {max_bytes}", index
+            )
+        entries.append(entry)
+    return entries
