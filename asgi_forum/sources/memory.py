@@ -1,0 +1,159 @@
+"""The embedded source: a log in this process, gone with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asgi_forum.cursor import Cursor, CursorKey
+from asgi_forum.errors import ConfigurationError, EventIdConflict
+from asgi_forum.models import Entry, StoredEvent
+from asgi_forum.sources.base import LiveSource, Page, Receipt, WritableSource
+from asgi_forum.sources.registry import SourceOptions
+from asgi_forum.sources.remembered import Remembered, Trace
+
+__all__ = ["MemorySource"]
+
+_FOLLOW_PAGE = 1000
+
+
+class MemorySource:
+    """
+    A log of the newest `retain` events in memory: live, writable, and never away. Its epoch lasts as long as the object.
+
+    `event_id`s are remembered while their event is retained, and for `remember` seconds after.
+    """
+
+    kind = "memory"
+
+    def __init__(
+        self, *, retain: int = 100_000, remember: float = 3600.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if retain < 1:
+            raise ConfigurationError(f"retain: got {retain!r}, expected an integer above 0")
+        self._retain = retain
+        self._clock = clock
+        self._key = CursorKey.fresh()
+        self._events: dict[int, StoredEvent] = {}
+        self._ids: dict[str, int] = {}
+        self._order: dict[int, str] = {}
+        self._remembered = Remembered(remember, now=clock())
+        self._start = self._end = self._key.bare(0)
+        self._followers: list[Callable[[Page], None]] = []
+
+    @classmethod
+    def from_url(cls, url: str, options: SourceOptions) -> MemorySource:
+        """Make the source of `memory://`; there is nothing else to say in its URL."""
+        if url != "memory://":
+            raise ConfigurationError(f"source: got {url!r}, expected 'memory://' and no more")
+        return cls(retain=options.retain)
+
+    async def open(self) -> None:
+        """Nothing to do: the log lives as long as this object."""
+
+    async def close(self) -> None:
+        """Nothing to let go of; the log stays, for the next `open`."""
+
+    async def read(self, after: int, limit: int) -> Page:
+        """Return the entries after a sequence."""
+        return self._page(after, limit)
+
+    async def read_before(self, before: int, limit: int) -> Page:
+        """Return the last entries up to a sequence."""
+        last = min(before, self._end.sequence)
+        after = max(last - limit, self._start.sequence, 0)
+        page = self._page(after, max(last - after, 0))
+        return Page(page.start, page.end, page.anchor, page.events, self._position(after))
+
+    async def publish(self, entries: Sequence[Entry]) -> list[Receipt]:
+        """Append entries, all or none, and hand them to the followers before this returns."""
+        known = self._known(entries)
+        before = self._end
+        receipts: list[Receipt] = []
+        added: list[StoredEvent] = []
+        for entry in entries:
+            found = known.get(entry.event_id)
+            if found is not None:
+                receipts.append(Receipt(entry.event_id, found.sequence, found.cursor, duplicate=True))
+                continue
+            event = known[entry.event_id] = self._append(entry)
+            added.append(event)
+            receipts.append(Receipt(entry.event_id, event.sequence, event.cursor))
+        self._trim()
+        if added:
+            page = Page(self._start, self._end, str(before), added, self._end)
+            for deliver in tuple(self._followers):
+                deliver(page)
+        return receipts
+
+    async def follow(self, after: Cursor, deliver: Callable[[Page], None]) -> None:
+        """Deliver what came after a position, then each batch as it is published."""
+        while True:
+            page = self._page(after.sequence, _FOLLOW_PAGE)
+            deliver(page)
+            if page.position == page.end:
+                break
+            after = page.position
+        self._followers.append(deliver)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self._followers.remove(deliver)
+
+    def _known(self, entries: Sequence[Entry]) -> dict[str, StoredEvent | Trace]:
+        """Find the entries whose id is there already; EventIdConflict where one has other content."""
+        known: dict[str, StoredEvent | Trace] = {}
+        here: dict[str, StoredEvent] = {}
+        for index, entry in enumerate(entries):
+            event_id = entry.event_id
+            sequence = self._ids.get(event_id)
+            found = self._remembered.get(event_id) if sequence is None else self._events[sequence]
+            fields: Sequence[str] = ()
+            if found is not None:
+                known[event_id] = found
+                fields = found.conflicts(entry) if isinstance(found, Trace) else entry.conflicts(found)
+            elif event_id in here:
+                fields = entry.conflicts(here[event_id])
+            elif len(entries) > 1:
+                here[event_id] = StoredEvent.stored(entry, 0, "")
+            if fields:
+                raise EventIdConflict(event_id, fields, index)
+        return known
+
+    def _append(self, entry: Entry) -> StoredEvent:
+        sequence = self._end.sequence + 1
+        self._end = self._key.cursor(sequence, entry.body)
+        event = StoredEvent.stored(entry, sequence, str(self._end))
+        self._events[sequence] = event
+        self._ids[entry.event_id] = sequence
+        self._order[sequence] = entry.event_id
+        return event
+
+    def _trim(self) -> None:
+        now = self._clock()
+        while len(self._events) > self._retain:
+            sequence = self._start.sequence + 1
+            event_id = self._order.pop(sequence)
+            del self._ids[event_id]
+            self._remembered.add(event_id, self._events.pop(sequence), now=now)
+            self._start = self._key.bare(sequence)
+
+    def _page(self, after: int, limit: int) -> Page:
+        first = max(after, self._start.sequence) + 1
+        last = min(first + limit - 1, self._end.sequence)
+        events = [self._events[sequence] for sequence in range(first, last + 1)]
+        asked = self._events.get(after)
+        reached = self._position(last if events else min(after, self._end.sequence))
+        return Page(self._start, self._end, asked.cursor if asked else None, events, reached)
+
+    def _position(self, sequence: int) -> Cursor:
+        event = self._events.get(sequence)
+        return Cursor.parse(event.cursor) if event else self._key.bare(sequence)
+
+
+if TYPE_CHECKING:  # held against the Protocols here, not at some distant call
+    _live: type[LiveSource] = MemorySource
+    _writable: type[WritableSource] = MemorySource

@@ -1,0 +1,48 @@
+"""From a URL to a source. Third parties register their scheme through the entry point group `asgi_forum.sources`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import cast
+
+from asgi_forum.errors import ConfigurationError
+from asgi_forum.sources.base import EventSource
+
+__all__ = ["GROUP", "SourceFactory", "SourceOptions", "open_url"]
+
+GROUP = "asgi_forum.sources"
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a forum tells the source it makes. name: the forum's. retain: how many events to keep at least."""
+
+    name: str = "default"
+    retain: int = 100_000
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(f"name: got {self.name!r}, expected 1 to 64 of A-Z a-z 0-9 _ . -")
+        if isinstance(self.retain, bool) or not isinstance(self.retain, int) or self.retain < 1:
+            raise ConfigurationError(f"retain: got {self.retain!r}, expected an integer above 0")
+
+
+SourceFactory = Callable[[str, SourceOptions], EventSource]
+"""Makes a source of a URL; raises ConfigurationError where the URL is off. It connects to nothing: `open` does."""
+
+
+def open_url(url: str, options: SourceOptions) -> EventSource:
+    """Make the source that a URL names. Raises ConfigurationError for a scheme that nobody registered."""
+    scheme, separator, _ = url.partition("://")
+    known = {each.name: each for each in entry_points(group=GROUP)}
+    if not separator or scheme not in known:
+        # The URL itself is not shown: it may hold a password.
+        schemes = ", ".join(f"{name}://" for name in sorted(known))
+        raise ConfigurationError(f"source: got a URL of the scheme {scheme[:20]!r}, expected one of {schemes}")
+    factory = cast("SourceFactory", known[scheme].load())
+    return factory(url, options)

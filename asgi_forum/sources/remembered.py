@@ -1,0 +1,64 @@
+"""Ids of events that are no longer retained, and just enough of each to judge a repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic_core import from_json, to_json
+
+from asgi_forum.models import Entry, StoredEvent, canonical
+
+__all__ = ["Remembered", "Trace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is left of an event: its place, its envelope as JSON, and a hash of its payload (of this process: never stored)."""
+
+    sequence: int
+    cursor: str
+    envelope: bytes
+    payload: int
+
+    def conflicts(self, entry: Entry) -> Sequence[str]:
+        """Return the fields in which `entry` has other content than the event that is gone, among those that it gives."""
+        there = from_json(self.envelope)
+        here = dict(entry.given)
+        found = (
+            []
+            if hash(canonical(here.pop("payload", None))) == self.payload or "payload" not in entry.given
+            else ["payload"]
+        )
+        return sorted(found + [name for name, value in here.items() if there.get(name) != value])
+
+
+class Remembered:
+    """
+    Traces by `event_id`, each kept for `seconds` at least and twice that at most.
+
+    Two generations take turns: adding is one dictionary entry, forgetting is one dictionary dropped. Its size is what left
+    retention within that time. `now` is any clock that never goes back, in seconds.
+    """
+
+    def __init__(self, seconds: float, *, now: float) -> None:
+        self._seconds = seconds
+        self._turned = now
+        self._young: dict[str, Trace] = {}
+        self._old: dict[str, Trace] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, event_id: str) -> Trace | None:
+        """Return the trace of an event, if it is remembered."""
+        return self._young.get(event_id) or self._old.get(event_id)
+
+    def add(self, event_id: str, event: StoredEvent, *, now: float) -> None:
+        """Remember an event that leaves the log."""
+        if now - self._turned >= self._seconds:
+            self._old = self._young if now - self._turned < 2 * self._seconds else {}
+            self._young, self._turned = {}, now
+        document = from_json(event.json)
+        trace = Trace(event.sequence, event.cursor, to_json(document["envelope"]), hash(canonical(document["payload"])))
+        self._young[event_id] = trace
