@@ -1,0 +1,1 @@
+"""Who gets what: the tail of the log, channels by filter, readers, and the tasks that keep them going."""

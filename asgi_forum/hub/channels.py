@@ -1,0 +1,178 @@
+"""Channels: one for each filter that somebody reads with."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Protocol
+
+from asgi_forum.cursor import Cursor
+from asgi_forum.filters import Filter
+from asgi_forum.frames import EventsFrame
+from asgi_forum.models import Keys, StoredEvent
+
+__all__ = ["Channel", "Channels", "Waiter", "take"]
+
+_sequence = attrgetter("sequence")
+
+
+class Waiter(Protocol):
+    """Who can be woken when there is something to look at."""
+
+    def wake(self) -> None:
+        """Look again. Harmless at any time."""
+        ...
+
+
+def take(events: list[StoredEvent], first: int, limit: int, max_bytes: int) -> list[StoredEvent]:
+    """Return at most `limit` events from an index on, as many as `max_bytes` of JSON holds, but one at least."""
+    size, end = 0, min(first + limit, len(events))
+    for index in range(first, end):
+        size += len(events[index].json)
+        if size > max_bytes:
+            return events[first : max(index, first + 1)]
+    return events[first:end]
+
+
+class Channel:
+    """
+    The tail's events that match one filter, and who waits for more.
+
+    Complete after the sequence `start`: that of `origin`, the tail's end when the channel began, until matching events leave the tail.
+
+    Its readers share what is cut from it: the frame at one position is made, and encoded, once.
+    """
+
+    __slots__ = ("_events", "_frame", "filter", "idle", "origin", "readers", "start")
+
+    def __init__(self, keep: Filter, origin: Cursor) -> None:
+        self.filter = keep
+        self.origin = origin
+        self.start = origin.sequence
+        self.readers = 0
+        self.idle: set[Waiter] = set()
+        self._events: list[StoredEvent] = []
+        self._frame: tuple[tuple[int, int, int], EventsFrame] | None = None
+
+    def append(self, event: StoredEvent) -> None:
+        """Take a matching event; one that is there already is left alone."""
+        if not self._events or self._events[-1].sequence < event.sequence:
+            self._events.append(event)
+            self._frame = None
+
+    def forget(self, through: int) -> None:
+        """Let go of the events up to a sequence: they have left the tail."""
+        index = bisect_right(self._events, through, key=_sequence)
+        if index:
+            self.start = max(self.start, self._events[index - 1].sequence)
+            del self._events[:index]
+            self._frame = None
+
+    def restart(self, origin: Cursor) -> None:
+        """Forget all: the tail began anew."""
+        self.origin = origin
+        self.start = origin.sequence
+        self._events.clear()
+        self._frame = None
+
+    def pending(self, after: int) -> int:
+        """Count the events after a sequence."""
+        return len(self._events) - bisect_right(self._events, after, key=_sequence)
+
+    def frame(self, after: int, limit: int, max_bytes: int) -> EventsFrame | None:
+        """Return the next events after a sequence as a frame, the same object for all who ask at that position; None at the end."""
+        if not self._events or self._events[-1].sequence <= after:
+            return None
+        first = bisect_right(self._events, after, key=_sequence)
+        key = (self._events[first].sequence, limit, max_bytes)
+        if self._frame is None or self._frame[0] != key:
+            events = take(self._events, first, limit, max_bytes)
+            self._frame = (key, EventsFrame(events, events[-1].cursor))
+        return self._frame[1]
+
+    @property
+    def newest(self) -> StoredEvent | None:
+        """The newest matching event that the tail still has."""
+        return self._events[-1] if self._events else None
+
+    def wake(self) -> None:
+        """Wake who waits; each is waiting no more."""
+        idle, self.idle = self.idle, set()
+        for waiter in idle:
+            waiter.wake()
+
+
+class Channels:
+    """
+    All channels of a process, found by what an event carries.
+
+    Each channel stands in one index only, under the values of its most telling field, so an event meets the channels of its
+    ticket, thread, run and types, and no others, however many there are.
+    """
+
+    __slots__ = ("_by", "_channels")
+
+    def __init__(self) -> None:
+        self._channels: dict[Filter, Channel] = {}
+        self._by: dict[tuple[str, str], list[Channel]] = {}
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(tuple(self._channels.values()))
+
+    def join(self, keep: Filter, end: Cursor) -> Channel:
+        """Return the filter's channel, one reader richer; a new one begins at the tail's end."""
+        channel = self._channels.get(keep)
+        if channel is None:
+            channel = self._channels[keep] = Channel(keep, end)
+            for place in _places(keep):
+                self._by.setdefault(place, []).append(channel)
+        channel.readers += 1
+        return channel
+
+    def leave(self, channel: Channel, waiter: Waiter) -> None:
+        """Give a reader's place back; the last one takes the channel with it."""
+        channel.idle.discard(waiter)
+        channel.readers -= 1
+        if channel.readers == 0 and self._channels.get(channel.filter) is channel:
+            del self._channels[channel.filter]
+            for place in _places(channel.filter):
+                self._by[place].remove(channel)
+                if not self._by[place]:
+                    del self._by[place]
+
+    def matching(self, keys: Keys) -> Iterator[Channel]:
+        """Yield the channels that an event belongs to, each once."""
+        ticket, run_id, thread_id, event_type = keys.folded
+        places = [("", ""), ("ticket", ticket), ("run", run_id or ""), ("thread", thread_id or "")]
+        words = event_type.split(".")
+        places += [("type", ".".join(words[:count])) for count in range(1, len(words) + 1)]
+        for place in places:
+            for channel in self._by.get(place, ()):
+                if channel.filter.matches(keys):
+                    yield channel
+
+
+_FIELDS: tuple[tuple[str, Callable[[Filter], frozenset[str]], Callable[[Filter], frozenset[str] | None]], ...] = (
+    ("thread", lambda keep: keep.thread_ids, lambda keep: keep.allowed.thread_ids),
+    ("ticket", lambda keep: keep.tickets, lambda keep: keep.allowed.tickets),
+    ("run", lambda keep: keep.run_ids, lambda keep: keep.allowed.run_ids),
+    ("type", lambda keep: keep.types, lambda keep: keep.allowed.types),
+)
+
+
+def _places(keep: Filter) -> set[tuple[str, str]]:
+    """Return where in the index a filter's channel stands: under its most telling field, wished or allowed."""
+    for name, wished, allowed in _FIELDS:
+        values = wished(keep) or allowed(keep)
+        if values is not None:
+            return {(name, value.casefold()) for value in values if not _inside(name, value, values)}
+    return {("", "")}
+
+
+def _inside(name: str, value: str, values: frozenset[str]) -> bool:
+    """Whether a type lies below another one of the set: the event would meet the channel twice."""
+    return name == "type" and any(other != value and value.startswith(other + ".") for other in values)

@@ -1,0 +1,139 @@
+"""The hub of one process: it takes what the live feed brings, and wakes who waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from asgi_forum.cursor import Cursor
+from asgi_forum.hub.channels import Channel, Channels, Waiter
+from asgi_forum.hub.tail import Tail, cost
+from asgi_forum.models import StoredEvent
+from asgi_forum.settings import Limits, OnLag
+from asgi_forum.sources.base import EventSource, LiveSource, Page
+
+__all__ = ["Counters", "Hub", "Member"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a process has counted since it began; `Forum.stats()` shows it."""
+
+    published: int = 0
+    duplicates: int = 0
+    frames: int = 0
+    delivered: int = 0
+    resets: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+    observer_errors: int = 0
+    observer_skips: int = 0
+    observer_stalls: int = 0
+    source_errors: int = 0
+
+    def reset(self, reason: str) -> None:
+        """Count a reset by its reason."""
+        self.resets[reason] = self.resets.get(reason, 0) + 1
+
+    def refusal(self, code: str) -> None:
+        """Count a refusal by its code."""
+        self.refusals[code] = self.refusals.get(code, 0) + 1
+
+
+class Member(Waiter, Protocol):
+    """A reader, as the hub knows it."""
+
+    def settle(self) -> None:
+        """Move past what was looked at and did not match: the tail is about to begin anew."""
+        ...
+
+
+class Hub:
+    """
+    The tail, the channels, and the readers of one process. Never waits; for the event loop's thread only.
+
+    `accept` is the one way in for live pages, and its order matters: the tail and the channels first, then who waits.
+    """
+
+    def __init__(self, source: EventSource, limits: Limits, on_lag: OnLag) -> None:
+        self.source = source
+        self.limits = limits
+        self.on_lag = on_lag
+        self.live = isinstance(source, LiveSource)
+        self.degraded = False
+        self.counters = Counters()
+        self.channels = Channels()
+        self.tail = Tail(limits.tail_bytes, self._dropped)
+        self._members: set[Member] = set()
+        self._unswept = 0
+
+    def accept(self, page: Page) -> None:
+        """Take a page of the live feed; one that does not continue the tail makes it begin anew, and readers look for themselves."""
+        if not self._continues(page):
+            self.begin(page.position)
+            return
+        touched: list[Channel] = []
+        for event in page.events:
+            for channel in self.channels.matching(event.keys):
+                channel.append(event)
+                touched.append(channel)
+        # The end moves before anybody is woken: a reader that finds nothing moves to it.
+        self.tail.extend(page.events, page.position)
+        self._sweep()
+        for channel in touched:
+            channel.wake()
+
+    def begin(self, at: Cursor) -> None:
+        """Start the tail at a position, now or anew; every reader looks where it stands."""
+        for member in self._members:
+            member.settle()
+        self.tail.restart(at)
+        for channel in self.channels:
+            channel.restart(at)
+        self._unswept = 0
+        self.wake_all()
+
+    def reached(self) -> None:
+        """Note that the source answers."""
+        if self.degraded:
+            self.degraded = False
+            self.wake_all()
+
+    def lost(self) -> None:
+        """Note that the source can't be reached."""
+        self.counters.source_errors += 1
+        if not self.degraded:
+            self.degraded = True
+            self.wake_all()
+
+    def enter(self, member: Member) -> None:
+        """Take a reader in."""
+        self._members.add(member)
+
+    def leave(self, member: Member) -> None:
+        """Let a reader go. Harmless if it has gone."""
+        self._members.discard(member)
+
+    def wake_all(self) -> None:
+        """Make every reader look again."""
+        for member in tuple(self._members):
+            member.wake()
+
+    def _continues(self, page: Page) -> bool:
+        end = self.tail.end
+        if end is None or page.epoch != end.epoch:
+            return False
+        if page.anchor is not None:
+            return page.anchor == str(end)
+        # The entry at our end is not retained. Nothing lies between where nothing after it was trimmed.
+        return page.start.sequence <= end.sequence <= page.position.sequence
+
+    def _dropped(self, event: StoredEvent) -> None:
+        self._unswept += cost(event)
+
+    def _sweep(self) -> None:
+        # A quiet channel would hold on to events that have left the tail. Looking at all channels at each event would cost every
+        # event all filters; after an eighth of the tail it costs next to nothing, and the bound is exceeded by no more than that.
+        if self._unswept * 8 > self.limits.tail_bytes and self.tail.start is not None:
+            self._unswept = 0
+            for channel in self.channels:
+                channel.forget(self.tail.start.sequence)

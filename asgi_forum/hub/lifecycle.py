@@ -1,0 +1,265 @@
+"""Life and death of a forum's tasks: started in whichever loop uses it first, stopped from the outside in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from asgi_forum.errors import ConfigurationError, ForumClosed, ShuttingDown, SourceUnavailable
+from asgi_forum.hub.hub import Hub
+from asgi_forum.hub.observers import Observer
+from asgi_forum.hub.pump import Pump
+from asgi_forum.hub.streams import OpenStreams
+from asgi_forum.hub.watchdog import Watchdog
+from asgi_forum.settings import Limits, OnLag
+from asgi_forum.sources.base import EventSource, LiveSource
+
+__all__ = ["Lifecycle", "Running"]
+
+logger = logging.getLogger("asgi_forum.lifecycle")
+
+
+class Running:
+    """A forum at work in one event loop: hub, pump, watchdog, observers and open streams, owned by one task group."""
+
+    def __init__(self, source: EventSource, limits: Limits, on_lag: OnLag, heartbeat: float) -> None:
+        self.source = source
+        self.limits = limits
+        self.heartbeat = heartbeat
+        self.loop = asyncio.get_running_loop()
+        self.hub = Hub(source, limits, on_lag)
+        self.watchdog = Watchdog(heartbeat)
+        self.streams = OpenStreams(limits)
+        self._observers: set[Observer] = set()
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._stop = anyio.Event()
+
+    def observe(self, observer: Observer) -> None:
+        """Start an observer, at its own position or the log's end."""
+        self._observers.add(observer)
+        observer.enter(self.hub, observer.start)
+        self.watchdog.watch(observer)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._run_observer, observer)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what was counted since this began, and what is open now."""
+        return {
+            **asdict(self.hub.counters),
+            "streams": {name: count for name, count in self.streams.by_transport.items() if count},
+            "channels": len(self.hub.channels),
+            "tail_bytes": self.hub.tail.size,
+            "degraded": self.hub.degraded,
+        }
+
+    def stop(self) -> None:
+        """Begin to stop; `run` returns when it is done."""
+        self.streams.end_all(ShuttingDown())
+        self._stop.set()
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Start, call `started`, and go on until `stop()` or cancelled. Raises what the source's `open` raises, but for being away."""
+        try:
+            await self.source.open()
+        except SourceUnavailable as error:
+            logger.warning("asgi_forum.source_lost: %s", error)
+            self.hub.lost()
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                await self._start(tasks)
+                try:
+                    started()
+                    await self._stop.wait()
+                finally:
+                    await self._drain()
+                    tasks.cancel_scope.cancel()
+        finally:
+            self._tasks = None
+            with anyio.move_on_after(self.limits.stop_after, shield=True):
+                await self.source.close()
+
+    async def _start(self, tasks: anyio.abc.TaskGroup) -> None:
+        if isinstance(self.source, LiveSource):
+            pump = Pump(self.hub, self.source)
+            if not self.hub.degraded:
+                try:
+                    await pump.contact()  # so that the first streams find a tail
+                except SourceUnavailable:
+                    self.hub.lost()
+            tasks.start_soon(pump.run, name="asgi_forum pump")
+        tasks.start_soon(self.watchdog.run, name="asgi_forum watchdog")
+        for observer in tuple(self._observers):
+            tasks.start_soon(self._run_observer, observer)
+
+    async def _run_observer(self, observer: Observer) -> None:
+        try:
+            await observer.run()
+        finally:
+            self.watchdog.forget(observer)
+            self._observers.discard(observer)
+
+    async def _drain(self) -> None:
+        """From the outside in: streams leave, observers finish what was accepted."""
+        self.streams.end_all(ShuttingDown())
+        with anyio.move_on_after(self.limits.stop_after, shield=True):
+            await self.streams.wait_empty()
+            while any(not observer.idle for observer in self._observers):
+                await anyio.sleep(0.01)
+
+
+class Lifecycle:
+    """
+    Holds a forum's Running, one at a time.
+
+    A mounted app gets no lifespan, so it starts on first use, in the running loop. A loop that has closed is left behind, and the
+    next one starts anew, with the same source; two live loops are an error.
+    """
+
+    def __init__(self, make: Callable[[], Running], *, handle_signals: bool) -> None:
+        self._make = make
+        self._handle_signals = handle_signals
+        self._running: Running | None = None
+        self._holder: asyncio.Task[None] | None = None
+        self._starting: asyncio.Future[None] | None = None
+        self._signals = _Signals()
+        self._closed_in: asyncio.AbstractEventLoop | None = None
+        self.observers: list[Observer] = []
+
+    @property
+    def running(self) -> Running | None:
+        """What is at work, if anything is, and its loop lives."""
+        running = self._running
+        return None if running is None or running.loop.is_closed() else running
+
+    async def ensure(self, *, reopen: bool = False) -> Running:
+        """
+        Return what is at work in this loop; start it where nothing is. Any number of tasks may call at once.
+
+        Raises ForumClosed after `close()` in this loop (`reopen` starts again), ConfigurationError from a second live loop or by
+        the source.
+        """
+        loop = asyncio.get_running_loop()
+        running = self.running
+        if running is not None and running.loop is not loop:
+            raise ConfigurationError(
+                "this forum is at work in another event loop, which is still open; use one forum for each loop"
+            )
+        if running is None:
+            if self._closed_in is loop and not reopen:
+                raise ForumClosed
+            running = self._start(loop)
+        if self._starting is not None and not self._starting.done():
+            await asyncio.shield(self._starting)
+        if self._running is not running:
+            raise ForumClosed
+        return running
+
+    def drain(self) -> None:
+        """Refuse new streams and end the open ones. Harmless when nothing is open."""
+        if (running := self.running) is not None:
+            running.streams.end_all(ShuttingDown())
+
+    async def close(self) -> None:
+        """Stop, and wait until it is done: at most about twice `Limits.stop_after`. Harmless when closed, or never started."""
+        self._closed_in = asyncio.get_running_loop()
+        running, holder = self.running, self._holder
+        if running is None or holder is None:
+            return
+        if running.loop is not self._closed_in:
+            raise ConfigurationError("this forum is at work in another event loop; close it there")
+        running.stop()
+        await asyncio.wait([holder])
+
+    def observe(self, observer: Observer) -> None:
+        """Take an observer in, now or when the forum starts."""
+        self.observers.append(observer)
+        if (running := self.running) is not None:
+            running.observe(observer)
+
+    def forget(self, observer: Observer) -> None:
+        """Stop an observer. Harmless when stopped."""
+        if observer in self.observers:
+            self.observers.remove(observer)
+        observer.remove()
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> Running:
+        running = self._running = self._make()
+        starting = self._starting = loop.create_future()
+        for observer in self.observers:
+            running.observe(observer)
+        # The one bare task: hosts without a lifespan have no task group to put it in. It is kept here and its end is looked at.
+        self._holder = loop.create_task(self._hold(running, starting), name="asgi_forum")
+        return running
+
+    async def _hold(self, running: Running, starting: asyncio.Future[None]) -> None:
+        def started() -> None:
+            if not starting.done():
+                starting.set_result(None)
+
+        if self._handle_signals:
+            self._signals.chain(running.loop, self.drain)
+        try:
+            await running.run(started)
+        except Exception as error:
+            if starting.done():
+                logger.exception("asgi_forum.stopped: the forum's tasks failed")
+            else:
+                starting.set_exception(error)
+        finally:
+            self._signals.restore()
+            if self._running is running:
+                self._running = None
+            if not starting.done():
+                starting.set_exception(ForumClosed())
+
+
+class _Signals:
+    """
+    Learns of SIGINT and SIGTERM by chaining the process's own handlers, never replacing them.
+
+    Servers call the lifespan's shutdown only when all streams are closed, which would be never. A signal that nobody handles keeps
+    its default action, and only the main thread may set handlers: elsewhere nothing is done.
+    """
+
+    def __init__(self) -> None:
+        self._previous: dict[int, tuple[Any, Any]] = {}
+
+    def chain(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+        """Call `drain` in the loop before the handlers that are there now."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous = signal.getsignal(number)
+            if callable(previous):
+                handler = _handler(loop, drain, previous)
+                signal.signal(number, handler)
+                self._previous[number] = (handler, previous)
+
+    def restore(self) -> None:
+        """Put the former handlers back, where ours are still the ones that are set."""
+        if threading.current_thread() is threading.main_thread():
+            for number, (handler, previous) in self._previous.items():
+                if signal.getsignal(number) is handler:
+                    signal.signal(number, previous)
+        self._previous.clear()
+
+
+def _handler(
+    loop: asyncio.AbstractEventLoop, drain: Callable[[], None], previous: Callable[[int, FrameType | None], Any]
+) -> Callable[[int, FrameType | None], None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(drain)
+        previous(number, frame)
+
+    return handle

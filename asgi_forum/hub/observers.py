@@ -1,0 +1,127 @@
+"""Observers: callbacks of the host for every event, each a reader with a position of its own."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from asgi_forum.cursor import LATEST, Start
+from asgi_forum.errors import ForumError, SourceUnavailable
+from asgi_forum.filters import Filter
+from asgi_forum.frames import EventsFrame, ResetFrame
+from asgi_forum.hub.hub import Counters, Hub
+from asgi_forum.hub.reader import Reader
+from asgi_forum.models import StoredEvent
+
+__all__ = ["Callback", "Observer"]
+
+logger = logging.getLogger("asgi_forum.observers")
+
+Callback = Callable[[StoredEvent], Awaitable[Any] | Any]
+
+_BATCH = 100
+_RETRY = 1.0
+STALL = 10.0
+"""Seconds after which a call that has not come back is logged."""
+
+
+class Observer:
+    """
+    Calls `callback` for every event of a type, or below it, that was accepted after it was registered: in order, one at a time.
+
+    It disturbs nobody: one that raises is logged and counted; one that hangs only holds up itself, and is logged and counted too;
+    one that falls out of retention skips, logged and counted. A plain function runs in a worker thread.
+    """
+
+    def __init__(self, event_type: str, callback: Callback) -> None:
+        self._filter = Filter.of(event_type=event_type or None)
+        self._callback = callback
+        self._name = getattr(callback, "__qualname__", repr(callback))
+        self._async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
+            getattr(callback, "__call__", None)
+        )
+        self._scope: anyio.CancelScope | None = None
+        self._removed = False
+        self._calling: tuple[float, int] | None = None
+        self._reader: Reader | None = None
+
+    def enter(self, hub: Hub, start: Start = LATEST) -> None:
+        """Take a position in a hub: its log's end, unless it goes on from an earlier one."""
+        self._reader = Reader(hub, self._filter, start)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing left to do."""
+        return self._calling is None and (self._reader is None or self._reader.at_end)
+
+    @property
+    def start(self) -> Start:
+        """Where it goes on from, in a hub that begins anew."""
+        cursor = self._reader.position if self._reader else None
+        return Start(cursor=cursor) if cursor else LATEST
+
+    def remove(self) -> None:
+        """Stop calling. Harmless when stopped."""
+        self._removed = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def check(self, now: float) -> None:
+        """Log a call that does not come back."""
+        if self._calling is not None and self._reader is not None and now - self._calling[0] > STALL:
+            logger.warning("asgi_forum.observer_stalled: %s at sequence %d", self._name, self._calling[1])
+            self._reader.counters.observer_stalls += 1
+            self._calling = (float("inf"), self._calling[1])
+
+    async def run(self) -> None:
+        """Go on until cancelled or removed."""
+        reader = self._reader
+        if reader is None or self._removed:
+            return
+        try:
+            with anyio.CancelScope() as self._scope:
+                while True:
+                    await self._turn(reader)
+        finally:
+            reader.close()
+
+    async def _turn(self, reader: Reader) -> None:
+        try:
+            frame = await reader.step(_BATCH)
+        except SourceUnavailable:
+            await anyio.sleep(_RETRY)
+            return
+        except ForumError:
+            logger.exception("asgi_forum.observer_failed: %s", self._name)
+            await anyio.sleep(_RETRY)
+            return
+        if isinstance(frame, EventsFrame):
+            for event in frame.events:
+                await self._call(event, reader.counters)
+        elif isinstance(frame, ResetFrame):
+            logger.warning(
+                "asgi_forum.observer_skipped: %s goes on from %s (%s)", self._name, frame.next_cursor, frame.reason
+            )
+            reader.counters.observer_skips += 1
+        elif reader.idle:
+            await reader.wait()
+
+    async def _call(self, event: StoredEvent, counters: Counters) -> None:
+        self._calling = (anyio.current_time(), event.sequence)
+        try:
+            if self._async:
+                await self._callback(event)
+            else:
+                # A limiter of its own: an observer that hangs must not use up the threads that the host's endpoints run in.
+                limiter = anyio.CapacityLimiter(1)
+                await anyio.to_thread.run_sync(self._callback, event, abandon_on_cancel=True, limiter=limiter)
+        except Exception:
+            logger.exception("asgi_forum.observer_raised: %s at sequence %d", self._name, event.sequence)
+            counters.observer_errors += 1
+        finally:
+            self._calling = None

@@ -1,0 +1,319 @@
+"""The reader: a filter and a position in the log. All that is promised of delivery is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import anyio.lowlevel
+
+from asgi_forum.cursor import Cursor, Start
+from asgi_forum.errors import ResetReason, TooSlow
+from asgi_forum.filters import Filter
+from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
+from asgi_forum.hub.channels import Channel, take
+from asgi_forum.hub.hub import Counters, Hub
+from asgi_forum.models import StoredEvent
+from asgi_forum.sources.base import Page
+
+__all__ = ["FAR", "Reader", "judge"]
+
+FAR = 2**62
+"""A sequence past the end of every log: what lies before it are the newest entries."""
+
+_SCAN = 1000
+"""The most entries that one step examines, in a page or in the tail, before other tasks get their turn."""
+
+
+def judge(start: Start, page: Page) -> Cursor | ResetReason:
+    """
+    Hold a starting point against the page that was read after it: the position it stands for, or why it can't be served.
+
+    A cursor of another log, past the end, or of another entry than the one that lies there is `replaced`. One whose own entry is
+    no longer retained counts on its epoch alone where nothing after it was trimmed.
+    """
+    if start.replaced:
+        return "replaced"
+    if start.earliest:
+        return page.start
+    cursor = start.cursor
+    sequence = cursor.sequence if cursor else start.sequence or 0
+    if cursor is not None and (cursor.epoch != page.epoch or sequence > page.end.sequence):
+        return "replaced"
+    if sequence > page.end.sequence:
+        return "ahead"
+    if page.anchor is None:
+        return "trimmed" if sequence < page.start.sequence else cursor or Cursor(page.epoch, sequence)
+    if cursor is None:
+        return Cursor.parse(page.anchor)
+    return cursor if page.anchor == str(cursor) else "replaced"
+
+
+class Reader:
+    """
+    One client's position. Nothing of what it reads is its own: it costs a position, however far behind it is.
+
+    It reads from its channel while its position lies there, from the tail where the channel is younger than its position, and
+    else in pages from the source: positions in the same log, so there is no seam between history and live.
+
+    One task at a time. The position moves only when a step returns, so cancelling any call is safe.
+
+    idle: whether the last step found nothing to do. examined: how many entries were looked at, beside those of its channel.
+    """
+
+    def __init__(self, hub: Hub, keep: Filter, start: Start) -> None:
+        self._hub = hub
+        self._filter = keep
+        self._start = start
+        self._channel: Channel | None = None
+        self._position: Cursor | None = None
+        self._live = False
+        self._history = start.tail != 0
+        self._page_size = 0
+        self._waiting: anyio.Event | None = None
+        self._end = 0
+        self.examined = 0
+        self.idle = False
+        hub.enter(self)
+
+    # What others may know of it
+
+    @property
+    def cursor(self) -> str | None:
+        """The position, safe to resume from; None while `latest`, `tail` or a number is not yet fixed."""
+        if self._position is not None:
+            self.settle()
+            return str(self._position)
+        return str(self._start.cursor) if self._start.cursor else None
+
+    @property
+    def position(self) -> Cursor | None:
+        """The position, once it is fixed."""
+        return self._position
+
+    @property
+    def counters(self) -> Counters:
+        """Where to count what became of this reader."""
+        return self._hub.counters
+
+    @property
+    def sequence(self) -> int:
+        """The sequence of the position; 0 while it is not fixed."""
+        return self._position.sequence if self._position else 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing lies between the position and the log's end, as last seen."""
+        tail_end = self._hub.tail.end
+        end = (
+            max(self._end, tail_end.sequence)
+            if tail_end and self._position and tail_end.epoch == self._position.epoch
+            else self._end
+        )
+        return self.sequence >= end
+
+    def settle(self) -> None:
+        """Move past what the channel has looked at and left out."""
+        channel, position, end = self._channel, self._position, self._hub.tail.end
+        if channel is None or position is None or end is None or position.epoch != end.epoch:
+            return
+        if channel.start <= position.sequence < end.sequence and not channel.pending(position.sequence):
+            self._position = end
+
+    def wake(self) -> None:
+        """Make a waiting call look again."""
+        if self._waiting is not None:
+            self._waiting.set()
+
+    def close(self) -> None:
+        """Leave the hub. Harmless when closed."""
+        self._leave_channel()
+        self._hub.leave(self)
+
+    # Steps
+
+    async def wait(self) -> None:
+        """Wait until there may be something to look at; nothing is promised. Look first, and don't await in between."""
+        self._waiting = anyio.Event()
+        if self._channel is not None:
+            self._channel.idle.add(self)
+        try:
+            await self._waiting.wait()
+        finally:
+            self._waiting = None
+            if self._channel is not None:
+                self._channel.idle.discard(self)
+
+    async def begin(self) -> ResetFrame | None:
+        """
+        Fix the starting position now, and return the reset if it can't be served. Harmless when it is fixed.
+
+        A cursor is left to the first step: it is a position as it stands. Raises SourceUnavailable.
+        """
+        if self._position is None and self._start.tail is not None:
+            await self._look_back(self._start.tail)
+            if self._position is not None:
+                self._join(self._position)  # from now on the channel gathers what it may be slow to read
+        elif self._position is None and self._start.cursor is None:
+            return self._arrive(await self._hub.source.read(min(self._start.sequence or 0, FAR), 0), self._start)
+        return None
+
+    async def step(
+        self, limit: int, *, join: bool = True, most: int = _SCAN
+    ) -> EventsFrame | LiveFrame | ResetFrame | None:
+        """
+        Do one bounded piece of work: return a frame, or None where the position only moved, or could not (then `idle` is set).
+
+        It examines at most `most` entries. With `join` false it only reads pages, and is idle at the log's end.
+        Raises SourceUnavailable (the position stays), TooSlow.
+        """
+        self.idle = False
+        if self._position is None:
+            if self._start.tail is not None:
+                await self._look_back(self._start.tail)
+                return None
+            if self._start.cursor is not None and join and self._hub.tail.knows(self._start.cursor):
+                self._position = self._start.cursor
+        if join and self._position is not None:
+            channel = self._join(self._position)
+            if channel is not None:
+                return self._from_memory(channel, self._position, limit, min(most, _SCAN))
+        return await self._from_source(limit, min(most, _SCAN), join=join)
+
+    # From memory
+
+    def _join(self, position: Cursor) -> Channel | None:
+        """Return the filter's channel, if what follows the position lies there, or in the tail; else leave it."""
+        channel, end = self._channel, self._hub.tail.end
+        if end is None or position.epoch != end.epoch:
+            self._leave_channel()
+            return None
+        if channel is not None and (position.sequence >= channel.start or self._lags(channel, position)):
+            return channel
+        if not self._hub.tail.covers(position):
+            self._leave_channel()
+            return None
+        if channel is None:
+            channel = self._channel = self._hub.channels.join(self._filter, end)
+        return channel
+
+    def _lags(self, channel: Channel, position: Cursor) -> bool:
+        """Whether the policy for slow clients applies: to readers that were live, and fell behind."""
+        if not self._live or self._hub.on_lag == "resume":
+            return False
+        max_lag = self._hub.limits.max_lag
+        if max_lag is not None:
+            return channel.pending(position.sequence) > max_lag
+        return position.sequence < channel.start and not self._hub.tail.covers(position)
+
+    def _from_memory(
+        self, channel: Channel, position: Cursor, limit: int, most: int
+    ) -> EventsFrame | LiveFrame | ResetFrame | None:
+        if not self._history and not self._live:
+            return self._now_live()
+        if self._lags(channel, position):
+            return self._apply_policy(channel, position)
+        if position.sequence < channel.start:
+            return self._scan_tail(channel, position, limit, most)
+        frame = channel.frame(position.sequence, limit, self._hub.limits.frame_bytes)
+        if frame is not None:
+            self._position = Cursor.parse(frame.next_cursor)
+            return frame
+        self.settle()
+        return self._now_live()
+
+    def _scan_tail(self, channel: Channel, position: Cursor, limit: int, most: int) -> EventsFrame | None:
+        """Look for matches among entries that are older than the channel."""
+        events = self._hub.tail.scan(position.sequence, channel.origin.sequence, most)
+        reached = Cursor.parse(events[-1].cursor) if len(events) == most else channel.origin
+        self.examined += len(events)
+        return self._deliver(events, reached, limit)
+
+    def _apply_policy(self, channel: Channel, position: Cursor) -> ResetFrame:
+        if self._hub.on_lag == "disconnect":
+            raise TooSlow
+        newest = channel.newest
+        before = self._hub.tail.before(newest.sequence) if newest else self._hub.tail.end
+        return self._reset("skipped", before or position)
+
+    def _now_live(self) -> LiveFrame | None:
+        if self._live:
+            self.idle = True
+            return None
+        self._live = True
+        return LiveFrame("push" if self._hub.live else "heartbeat", self.cursor)
+
+    # From the source
+
+    async def _from_source(self, limit: int, most: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
+        start = self._start if self._position is None else Start(cursor=self._position)
+        asked = start.cursor.sequence if start.cursor else min(start.sequence or 0, FAR)
+        page = await self._hub.source.read(asked, min(max(limit, self._page_size), most))
+        reset = self._arrive(page, start)
+        if reset is not None:
+            return reset
+        self.examined += max(page.position.sequence - self.sequence, 0)
+        frame = self._deliver(page.events, page.position, limit)
+        # A filter that leaves most out is worth larger pages.
+        sparse = frame is None or len(frame.events) * 2 < limit
+        self._page_size = min(max(limit, self._page_size) * 4, _SCAN) if sparse else limit
+        if frame is None and page.position.sequence >= page.end.sequence:
+            if not self._hub.live and join:
+                return self._now_live()
+            # At the end, and the tail does not go on from here: it will begin anew, and wake us.
+            self.idle = not join or not self._hub.tail.covers(page.position)
+        return frame
+
+    def _arrive(self, page: Page, start: Start) -> ResetFrame | None:
+        """Take the verdict on where we stand."""
+        self._end = page.end.sequence
+        verdict = judge(start, page)
+        if isinstance(verdict, Cursor):
+            self._position = verdict
+            return None
+        return self._reset(verdict, page.start)
+
+    def _deliver(self, examined: Sequence[StoredEvent], reached: Cursor, limit: int) -> EventsFrame | None:
+        """Make a frame of what matches, and move: to `reached`, or to the last event that found room."""
+        matching = [event for event in examined if self._filter.matches(event.keys)]
+        events = take(matching, 0, limit, self._hub.limits.frame_bytes)
+        self._position = reached if len(events) == len(matching) else Cursor.parse(events[-1].cursor)
+        return EventsFrame(events, str(self._position)) if events else None
+
+    def _reset(self, reason: ResetReason, at: Cursor) -> ResetFrame:
+        self._leave_channel()
+        self._position = at
+        self._live = False
+        self._history = True
+        self._hub.counters.reset(reason)
+        return ResetFrame(reason, str(at))
+
+    async def _look_back(self, count: int) -> None:
+        """Find the position from which the last `count` matching events follow; it is set when found, and not before."""
+        source = self._hub.source
+        page = await source.read(FAR, 0)
+        end, at, left = page.end, page.end, self._hub.limits.lookback
+        while count and left > 0 and at.sequence > page.start.sequence:
+            page = await source.read_before(at.sequence, min(_SCAN, left))
+            if page.epoch != end.epoch:  # replaced meanwhile: what was counted is gone
+                end = at = page.end
+                continue
+            left -= max(at.sequence - page.position.sequence, 1)
+            at, count = self._count_back(page, count)
+            await anyio.lowlevel.checkpoint()
+        self._end = end.sequence
+        self._position = at
+
+    def _count_back(self, page: Page, count: int) -> tuple[Cursor, int]:
+        """Count matches from the end of a page; return the position before the last one counted, and how many are still missing."""
+        for index in range(len(page.events) - 1, -1, -1):
+            if self._filter.matches(page.events[index].keys):
+                count -= 1
+                if count == 0:
+                    return (Cursor.parse(page.events[index - 1].cursor) if index else page.position), 0
+        return page.position, count
+
+    def _leave_channel(self) -> None:
+        if self._channel is not None:
+            self._hub.channels.leave(self._channel, self)
+            self._channel = None
