@@ -1,0 +1,154 @@
+"""What one stream sends next: its reader's frames, heartbeats in between, and the reason why it ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+import anyio.lowlevel
+
+from asgi_forum.errors import ForumError, SourceUnavailable
+from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame
+from asgi_forum.hub.hub import Hub
+from asgi_forum.hub.reader import Reader
+from asgi_forum.hub.watchdog import Watchdog
+from asgi_forum.streams.heartbeat import Heartbeat
+
+__all__ = ["Ending", "Feed"]
+
+_TURNS = 16
+"""Frames in a row after which other tasks get their turn, whether or not sending has waited."""
+
+RETRY = 1.0
+"""Seconds after which a reader that alone could not reach the source tries again; spread by half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A time (of the loop's clock) at which a stream ends, and the error that it ends with."""
+
+    at: float
+    error: ForumError
+
+
+class Feed:
+    """
+    One stream, whatever carries it. `next()` waits for the next frame; it raises the ForumError that ends the stream.
+
+    One task at a time. Cancelling `next()` is safe. `close()` when done.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        reader: Reader,
+        watchdog: Watchdog,
+        *,
+        limit: int,
+        heartbeat: float,
+        ending: Ending | None = None,
+    ) -> None:
+        self._hub = hub
+        self._watchdog = watchdog
+        self._limit = limit
+        self._beat = Heartbeat(heartbeat, now=anyio.current_time())
+        self._ending = ending
+        self._ended: ForumError | None = None
+        self._told_degraded = False
+        self._away = False
+        self._turns = 0
+        self._sending: tuple[float, anyio.CancelScope] | None = None
+        self.reader = reader
+        watchdog.watch(self)
+
+    def end(self, error: ForumError) -> None:
+        """End the stream with an error, at its next frame. The first error counts."""
+        self._ended = self._ended or error
+        self.reader.wake()
+
+    def close(self) -> None:
+        """Let go of the reader. Harmless when closed."""
+        self._watchdog.forget(self)
+        self.reader.close()
+
+    def check(self, now: float) -> None:
+        """Look at the clock: the watchdog calls this a few times in each heartbeat."""
+        if self._ending is not None and now >= self._ending.at:
+            self.end(self._ending.error)
+        if self._sending is not None:
+            since, scope = self._sending
+            if now - since > self._hub.limits.send_timeout:
+                scope.cancel()
+        elif now >= self._beat.due:
+            self.reader.wake()
+
+    async def next(self) -> Frame:
+        """
+        Wait for the next frame.
+
+        Events come in order, at most `limit` in a frame. While the source is away this goes on with heartbeats, and waits. Raises
+        the ForumError that ends the stream.
+        """
+        while True:
+            if self._ended is not None:
+                raise self._ended
+            frame = self._tell_degraded() or await self._step() or self._tell_alive()
+            if frame is not None:
+                return await self._stamp(frame)
+            if self._away:
+                with anyio.move_on_after(RETRY * random.uniform(0.5, 1.5)):
+                    await self.reader.wait()
+            elif self.reader.idle:
+                self._turns = 0
+                await self.reader.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
+
+    async def send(self, send: Callable[[], Awaitable[None]]) -> bool:
+        """Send a frame under the send deadline; False where the client accepted nothing for that long, and the stream must end."""
+        with anyio.CancelScope() as scope:
+            self._sending = (anyio.current_time(), scope)
+            try:
+                await send()
+            finally:
+                self._sending = None
+        return not scope.cancelled_caught
+
+    async def _step(self) -> Frame | None:
+        try:
+            frame = await self.reader.step(self._limit)
+        except SourceUnavailable:
+            # Told by the next turn; the position has not moved.
+            was, self._away = self._away, True
+            return None if was else self._tell_degraded()
+        self._away = False
+        return frame
+
+    def _tell_degraded(self) -> HeartbeatFrame | None:
+        degraded = self._hub.degraded or self._away
+        if degraded == self._told_degraded:
+            return None
+        self._told_degraded = degraded
+        return self._heartbeat()
+
+    def _tell_alive(self) -> HeartbeatFrame | None:
+        return self._heartbeat() if anyio.current_time() >= self._beat.due else None
+
+    def _heartbeat(self) -> HeartbeatFrame:
+        return HeartbeatFrame(self.reader.cursor, self._told_degraded or None)
+
+    async def _stamp(self, frame: Frame) -> Frame:
+        self._beat.frame_sent(now=anyio.current_time())
+        self._hub.counters.frames += 1
+        if isinstance(frame, EventsFrame):
+            self._hub.counters.delivered += len(frame.events)
+        self._turns += 1
+        if self._turns >= _TURNS:
+            self._turns = 0
+            with anyio.CancelScope(
+                shield=True
+            ):  # the position has moved: this frame must not be lost to a cancellation
+                await anyio.lowlevel.checkpoint()
+        return frame

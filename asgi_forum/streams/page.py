@@ -1,0 +1,142 @@
+"""One page of JSON, at once or as soon as there is something (section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+import anyio.lowlevel
+from pydantic_core import to_json
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from asgi_forum.cursor import EARLIEST
+from asgi_forum.errors import CursorExpired, ForumError, SourceUnavailable
+from asgi_forum.frames import EventsFrame, ResetFrame
+from asgi_forum.hub.lifecycle import Running
+from asgi_forum.hub.reader import Reader
+from asgi_forum.hub.streams import Place
+from asgi_forum.models import StoredEvent
+from asgi_forum.streams.opening import Door
+from asgi_forum.streams.refusals import answer_json, refuse_http
+from asgi_forum.streams.request import Asked, asked_by_query, asked_wait
+
+__all__ = ["ForumPage", "read_page", "serve_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class ForumPage:
+    """
+    Some matching events, oldest first, and where to go on: `next_cursor` also moves past what the filter left out.
+
+    has_more: whether `next_cursor` lies before the log's end, even where `events` is empty.
+    """
+
+    events: Sequence[StoredEvent]
+    next_cursor: str
+    has_more: bool
+
+    @property
+    def json(self) -> bytes:
+        """The page's JSON of section 6."""
+        events = b",".join([event.json for event in self.events])
+        return b'{"events":[%b],"next_cursor":%b,"has_more":%b}' % (
+            events,
+            to_json(self.next_cursor),
+            to_json(self.has_more),
+        )
+
+
+class _Turn:
+    """A page in the making; told to end, it answers with what it has."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.ended = False
+
+    def end(self, error: ForumError) -> None:
+        """Stop waiting. What the page has is an answer, so the error is not told."""
+        del error
+        self.ended = True
+        self._reader.wake()
+
+
+async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> None:
+    """Answer `GET /events`."""
+    connection = HTTPConnection(scope)
+    try:
+        asked = asked_by_query(connection, default=EARLIEST)
+        wait = asked_wait(connection)
+        granted = await door.grant(connection, asked)
+        asked = Asked(granted.filter, asked.start, asked.limit)
+        if wait:
+            page = await _waiting_page(connection, receive, door.running, asked, wait)
+        else:
+            page = await read_page(door.running, asked)
+    except ForumError as error:
+        door.running.hub.counters.refusal(error.code)
+        return await refuse_http(scope, send, error)
+    if page is not None:
+        await answer_json(scope, send, page.json)
+
+
+async def _waiting_page(
+    connection: HTTPConnection, receive: Receive, running: Running, asked: Asked, wait: float
+) -> ForumPage | None:
+    """Wait for a page; None where the client has left meanwhile."""
+    page: ForumPage | None = None
+    refusal: ForumError | None = None
+    with running.streams.admitted("page", connection.client.host if connection.client else None) as place:
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            try:
+                page = await read_page(running, asked, wait=wait, place=place)
+            except ForumError as error:
+                refusal = error
+            tasks.cancel_scope.cancel()
+    if refusal is not None:
+        raise refusal
+    return page
+
+
+async def read_page(running: Running, asked: Asked, *, wait: float = 0.0, place: Place | None = None) -> ForumPage:
+    """
+    Read a page; with `wait` (seconds), wait so long for the first match, or until what holds `place` is told to end.
+
+    One page examines at most `Limits.page_scan` entries. Raises CursorExpired where a stream would say `forum.reset`,
+    SourceUnavailable.
+    """
+    reader = Reader(running.hub, asked.filter, asked.start)
+    turn = _Turn(reader)
+    if place is not None:
+        place.hold(turn)
+    deadline = anyio.current_time() + wait
+    try:
+        while True:
+            if running.hub.degraded:
+                raise SourceUnavailable
+            over = turn.ended or anyio.current_time() >= deadline
+            left = running.limits.page_scan - reader.examined
+            frame = await reader.step(asked.limit, join=not over, most=left)
+            if isinstance(frame, ResetFrame):
+                raise CursorExpired(frame.reason, frame.next_cursor)
+            done = (
+                isinstance(frame, EventsFrame) or reader.examined >= running.limits.page_scan or (over and reader.idle)
+            )
+            cursor = reader.cursor
+            if done and cursor is not None:
+                return ForumPage(frame.events if isinstance(frame, EventsFrame) else (), cursor, not reader.at_end)
+            if reader.idle:
+                with anyio.CancelScope(deadline=deadline):
+                    await reader.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
+    finally:
+        reader.close()

@@ -1,0 +1,94 @@
+"""Refusals and other answers in JSON (section 8), over HTTP and to a WebSocket's upgrade."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from asgi_forum.errors import ForumError, Unavailable
+from asgi_forum.frames import ErrorFrame
+
+__all__ = [
+    "HEADERS",
+    "answer_json",
+    "error_body",
+    "headers_of",
+    "refuse_http",
+    "refuse_sse",
+    "refuse_websocket",
+    "retry_line",
+]
+
+HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
+"""What every answer of the forum says to caches and proxies: don't keep it, don't gather it, don't compress it."""
+
+SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", **HEADERS}
+
+
+def headers_of(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def error_body(error: ForumError) -> bytes:
+    """Return the JSON of a refusal."""
+    return to_json({"error": {"code": error.code, "message": error.message, **error.extra()}})
+
+
+async def answer_json(
+    scope: Scope, send: Send, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer with JSON; `HEAD` gets the same headers and no body."""
+    length = {"content-type": "application/json", "content-length": str(len(body))}
+    start = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": headers_of({**length, **HEADERS, **(headers or {})}),
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+async def refuse_http(scope: Scope, send: Send, error: ForumError) -> None:
+    """Refuse a request."""
+    await answer_json(scope, send, error_body(error), status=error.status, headers=error.headers())
+
+
+async def refuse_sse(scope: Scope, send: Send, error: ForumError) -> None:
+    """
+    Refuse a stream. A refusal that will pass is a 200 for an EventSource, which would never come back after anything else.
+    """
+    if not isinstance(error, Unavailable) or not _accepts_sse(scope):
+        await refuse_http(scope, send, error)
+        return
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": headers_of({**SSE_HEADERS, **error.headers()})}
+    )
+    body = retry_line(error.retry_after) + ErrorFrame.of(error).sse
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send, error: ForumError) -> None:
+    """Refuse an upgrade: with an HTTP answer where the server supports it, else by closing before the accept."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send(
+            {"type": "websocket.close", "code": 1013 if error.close_code == 1013 else 1008, "reason": error.code}
+        )
+        return
+    body = error_body(error)
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **HEADERS, **error.headers()}
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers_of(headers)})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+def retry_line(least: float = 1.0) -> bytes:
+    """Return a `retry:` field of at least so many seconds, spread over twice that, so that thousands don't come back at once."""
+    return b"retry: %d\n\n" % random.randint(int(least * 1000), int(least * 3000))
+
+
+def _accepts_sse(scope: Scope) -> bool:
+    return any(b"text/event-stream" in value.lower() for name, value in scope["headers"] if name == b"accept")

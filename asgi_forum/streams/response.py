@@ -1,0 +1,51 @@
+"""
+A stream for a route of the host's own, as sse-starlette's response.
+
+Importing this imports sse-starlette, which patches `uvicorn.Server.handle_exit`: so it is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+
+from sse_starlette.sse import EventSourceResponse
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from asgi_forum.errors import ForumError
+from asgi_forum.streams.opening import Door
+from asgi_forum.streams.refusals import HEADERS, refuse_sse
+from asgi_forum.streams.request import Asked
+from asgi_forum.streams.sse import chunks
+
+__all__ = ["ForumResponse"]
+
+_NEVER = 10**9
+"""sse-starlette's own pings, in seconds: the stream has heartbeats, which also move the client's position."""
+
+
+class ForumResponse(EventSourceResponse):
+    """Asks the app's `authorize` before the first header, and then streams as the forum's own address does."""
+
+    def __init__(self, door: Callable[[], Awaitable[Door]], connection: HTTPConnection, asked: Asked) -> None:
+        super().__init__(iter(()), headers=HEADERS, ping=_NEVER)
+        self._door = door
+        self._connection = connection
+        self._asked = asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or stream until the client leaves or the stream ends."""
+        try:
+            door = await self._door()
+            granted = await door.grant(self._connection, self._asked)
+            with ExitStack() as stack:
+                address = self._connection.client.host if self._connection.client else None
+                place = stack.enter_context(door.running.streams.admitted("sse", address))
+                feed = door.open(self._asked, granted)
+                stack.callback(feed.close)
+                place.hold(feed)
+                self.body_iterator = chunks(feed)
+                await super().__call__(scope, receive, send)
+        except ForumError as error:
+            await refuse_sse(scope, send, error)

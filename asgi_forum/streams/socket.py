@@ -1,0 +1,199 @@
+"""Many subscriptions on one WebSocket connection (section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.abc
+from pydantic_core import from_json
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from asgi_forum.auth import OriginPolicy
+from asgi_forum.errors import (
+    ForumError,
+    IdInUse,
+    InvalidMessage,
+    SourceUnavailable,
+    TooManySubscriptions,
+    UnknownId,
+    quote,
+)
+from asgi_forum.frames import ErrorFrame, ResetFrame, command_frame
+from asgi_forum.hub.streams import Place
+from asgi_forum.models import rfc3339, utc_now
+from asgi_forum.streams.feed import Feed
+from asgi_forum.streams.opening import Door
+from asgi_forum.streams.refusals import refuse_websocket
+from asgi_forum.streams.request import asked_by_message
+from asgi_forum.streams.websocket import GoneError, farewell, receive_message, send_text
+
+__all__ = ["serve_socket"]
+
+
+@dataclass(slots=True, eq=False)
+class _Subscription:
+    """One subscription of a connection: its stream, once it is open, and how to stop it."""
+
+    scope: anyio.CancelScope
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+async def serve_socket(scope: Scope, receive: Receive, send: Send, door: Door, origins: OriginPolicy) -> None:
+    """Answer an upgrade of `/socket`: refuse, or serve its commands until the client leaves or the forum stops."""
+    connection = HTTPConnection(scope)
+    try:
+        origins.check(connection)
+        address = connection.client.host if connection.client else None
+        with door.running.streams.admitted("websocket", address) as place:
+            await receive()  # websocket.connect
+            await send({"type": "websocket.accept"})
+            await _Socket(connection, receive, send, door, place).run()
+    except ForumError as error:
+        door.running.hub.counters.refusal(error.code)
+        await refuse_websocket(scope, receive, send, error)
+
+
+class _Socket:
+    """
+    One connection: a task that reads commands, one for each subscription, and one lock that keeps their frames whole.
+
+    Subscriptions take turns at the lock, so one that catches up does not hold up another.
+    """
+
+    def __init__(self, connection: HTTPConnection, receive: Receive, send: Send, door: Door, place: Place) -> None:
+        self._connection = connection
+        self._receive = receive
+        self._send = send
+        self._door = door
+        self._place = place
+        self._lock = anyio.Lock()
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._ended: ForumError | None = None
+        self._tasks: anyio.abc.TaskGroup = anyio.create_task_group()
+
+    def end(self, error: ForumError) -> None:
+        """End the connection with an error."""
+        self._ended = self._ended or error
+        self._tasks.cancel_scope.cancel()
+
+    async def run(self) -> None:
+        """Serve until the client leaves, or `end` is called."""
+        async with self._tasks:
+            self._place.hold(self)
+            try:
+                while True:
+                    await self._command(await receive_message(self._receive))
+            except GoneError:
+                self._tasks.cancel_scope.cancel()
+            except ForumError as error:
+                self.end(error)
+        if self._ended is not None:
+            await farewell(self._send, self._ended)
+
+    async def _command(self, message: str | bytes) -> None:
+        subscription_id = None
+        try:
+            command = _read(message)
+            if command["type"] == "ping":
+                return await self._say(command_frame("pong", sent_at=rfc3339(utc_now())))
+            subscription_id = _id_of(command)
+            if command["type"] == "subscribe":
+                self._subscribe(subscription_id, command)
+            elif command["type"] == "unsubscribe":
+                await self._unsubscribe(subscription_id)
+            else:
+                got = quote(command["type"])
+                raise InvalidMessage(f"type: got {got}, expected 'subscribe', 'unsubscribe' or 'ping'")
+        except ForumError as error:
+            self._door.running.hub.counters.refusal(error.code)
+            await self._say(ErrorFrame.of(error).text_for(subscription_id))
+
+    def _subscribe(self, subscription_id: str, command: Mapping[str, Any]) -> None:
+        if subscription_id in self._subscriptions:
+            raise IdInUse(
+                f"id: {quote(subscription_id)} is in use on this connection; unsubscribe it first, or take another"
+            )
+        most = self._door.running.limits.subscriptions
+        if len(self._subscriptions) >= most:
+            raise TooManySubscriptions(f"{most} subscriptions are open on this connection, as many as it may have")
+        subscription = self._subscriptions[subscription_id] = _Subscription(anyio.CancelScope())
+        self._tasks.start_soon(self._run, subscription_id, subscription, command)
+
+    async def _unsubscribe(self, subscription_id: str) -> None:
+        subscription = self._subscriptions.get(subscription_id)
+        if subscription is None:
+            raise UnknownId(f"id: no subscription {quote(subscription_id)} on this connection")
+        subscription.scope.cancel()
+        await subscription.done.wait()  # so that nothing with this id follows the answer
+        await self._say(command_frame("unsubscribed", id=subscription_id))
+
+    async def _run(self, subscription_id: str, subscription: _Subscription, command: Mapping[str, Any]) -> None:
+        try:
+            with subscription.scope:
+                await self._stream(subscription_id, command)
+        except GoneError:
+            self._tasks.cancel_scope.cancel()
+        finally:
+            self._subscriptions.pop(subscription_id, None)
+            subscription.done.set()
+
+    async def _stream(self, subscription_id: str, command: Mapping[str, Any]) -> None:
+        try:
+            asked = asked_by_message(command)
+            granted = await self._door.grant(self._connection, asked)
+        except ForumError as error:
+            self._door.running.hub.counters.refusal(error.code)
+            self._subscriptions.pop(subscription_id, None)
+            return await self._say(ErrorFrame.of(error).text_for(subscription_id))
+        feed = self._door.open(asked, granted)
+        try:
+            reset = await _begun(feed)
+            await self._say(command_frame("subscribed", id=subscription_id, next_cursor=feed.reader.cursor))
+            if reset is not None:
+                await self._say(reset.text_for(subscription_id))
+            await self._frames(subscription_id, feed)
+        except ForumError as error:
+            self._subscriptions.pop(subscription_id, None)
+            await self._say(command_frame("unsubscribed", id=subscription_id, code=error.code))
+        finally:
+            feed.close()
+
+    async def _frames(self, subscription_id: str, feed: Feed) -> None:
+        while True:
+            frame = await feed.next()
+            if not await feed.send(lambda: self._say(frame.text_for(subscription_id))):  # noqa: B023
+                self._tasks.cancel_scope.cancel()  # it accepted nothing for too long, and would not take a goodbye either
+
+    async def _say(self, text: str) -> None:
+        async with self._lock:
+            await send_text(self._send, text)
+
+
+async def _begun(feed: Feed) -> ResetFrame | None:
+    try:
+        return await feed.reader.begin()
+    except SourceUnavailable:
+        return None  # fixed at the first contact; the stream says that it waits
+
+
+def _read(message: str | bytes) -> dict[str, Any]:
+    try:
+        command = from_json(message)
+    except ValueError as error:
+        raise InvalidMessage(
+            f"message: got what is not JSON ({quote(str(error))}), expected an object with a 'type'"
+        ) from error
+    if not isinstance(command, dict) or not isinstance(command.get("type"), str):
+        raise InvalidMessage(f"message: got {quote(command)}, expected an object with a 'type'")
+    return command
+
+
+def _id_of(command: Mapping[str, Any]) -> str:
+    subscription_id = command.get("id")
+    if not isinstance(subscription_id, str) or not 1 <= len(subscription_id) <= 64:
+        raise InvalidMessage(f"id: got {quote(subscription_id)}, expected a string of 1 to 64 characters")
+    return subscription_id

@@ -1,0 +1,82 @@
+"""One SSE client (section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from asgi_forum.cursor import LATEST
+from asgi_forum.errors import ForumError
+from asgi_forum.frames import ErrorFrame
+from asgi_forum.hub.streams import Place
+from asgi_forum.streams.feed import Feed
+from asgi_forum.streams.opening import Door
+from asgi_forum.streams.refusals import SSE_HEADERS, headers_of, refuse_sse, retry_line
+from asgi_forum.streams.request import asked_by_query
+
+__all__ = ["FAREWELL", "chunks", "serve_sse"]
+
+FAREWELL = 1.0
+"""Seconds that a goodbye may take: a client that reads nothing does not take that either."""
+
+
+async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> None:
+    """Answer `GET /stream`: refuse, or stream until the client leaves or the stream ends."""
+    connection = HTTPConnection(scope)
+    try:
+        asked = asked_by_query(connection, default=LATEST, resume=True)
+        granted = await door.grant(connection, asked)
+        address = connection.client.host if connection.client else None
+        with door.running.streams.admitted("sse", address) as place:
+            await send({"type": "http.response.start", "status": 200, "headers": headers_of(SSE_HEADERS)})
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+                return
+            feed = door.open(asked, granted)
+            try:
+                await _stream(receive, send, feed, place)
+            finally:
+                feed.close()
+    except ForumError as error:
+        door.running.hub.counters.refusal(error.code)
+        await refuse_sse(scope, send, error)
+
+
+async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
+    # At once, before there is anything to say: some servers send the headers only with the first chunk.
+    await send({"type": "http.response.body", "body": retry_line(), "more_body": True})
+    place.hold(feed)
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            # The only reliable sign that a client is gone; no server says it through `send`.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        try:
+            while True:
+                frame = await feed.next()
+                if not await feed.send(
+                    lambda: send({"type": "http.response.body", "body": frame.sse, "more_body": True})
+                ):
+                    return tasks.cancel_scope.cancel()
+        except ForumError as error:
+            with anyio.move_on_after(FAREWELL):
+                await send({"type": "http.response.body", "body": ErrorFrame.of(error).sse, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        tasks.cancel_scope.cancel()
+
+
+async def chunks(feed: Feed) -> AsyncIterator[bytes]:
+    """Yield the stream's chunks, for a response that somebody else sends; it ends with the stream's `forum.error`."""
+    yield retry_line()
+    try:
+        while True:
+            yield (await feed.next()).sse
+    except ForumError as error:
+        yield ErrorFrame.of(error).sse

@@ -1,0 +1,124 @@
+"""One WebSocket client (section 5), and what `/socket` shares with it: goodbyes and close codes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+from starlette.requests import HTTPConnection
+from starlette.types import Message, Receive, Scope, Send
+
+from asgi_forum.auth import OriginPolicy
+from asgi_forum.cursor import LATEST
+from asgi_forum.errors import ForumError, PayloadTooLarge
+from asgi_forum.frames import ErrorFrame
+from asgi_forum.hub.streams import Place
+from asgi_forum.streams.feed import Feed
+from asgi_forum.streams.opening import Door
+from asgi_forum.streams.refusals import refuse_websocket
+from asgi_forum.streams.request import asked_by_query
+from asgi_forum.streams.sse import FAREWELL
+
+__all__ = ["MAX_MESSAGE", "GoneError", "farewell", "receive_message", "send_text", "serve_websocket"]
+
+MAX_MESSAGE = 64 * 1024
+"""The most bytes of one message from a client."""
+
+
+class GoneError(Exception):
+    """The client has left, or its connection is lost."""
+
+
+async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door, origins: OriginPolicy) -> None:
+    """Answer an upgrade of `/stream`: refuse, or stream until the client leaves or the stream ends."""
+    connection = HTTPConnection(scope)
+    try:
+        origins.check(connection)
+        asked = asked_by_query(connection, default=LATEST)
+        granted = await door.grant(connection, asked)
+        address = connection.client.host if connection.client else None
+        with door.running.streams.admitted("websocket", address) as place:
+            await receive()  # websocket.connect
+            await send({"type": "websocket.accept"})
+            feed = door.open(asked, granted)
+            try:
+                await _stream(receive, send, feed, place)
+            finally:
+                feed.close()
+    except ForumError as error:
+        door.running.hub.counters.refusal(error.code)
+        await refuse_websocket(scope, receive, send, error)
+
+
+async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
+    place.hold(feed)
+    error: ForumError | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def listen() -> None:
+            nonlocal error
+            try:
+                while True:
+                    await receive_message(receive)
+            except GoneError:
+                tasks.cancel_scope.cancel()
+            except ForumError as fault:
+                error = fault
+                tasks.cancel_scope.cancel()
+
+        tasks.start_soon(listen)
+        try:
+            while True:
+                frame = await feed.next()
+                if not await feed.send(lambda: send_text(send, frame.text)):  # noqa: B023
+                    break
+        except GoneError:
+            pass
+        except ForumError as fault:
+            error = fault
+        # The pending receive goes first: granian's close would wait for the peer otherwise.
+        tasks.cancel_scope.cancel()
+    if error is not None:
+        await farewell(send, error)
+
+
+async def receive_message(receive: Receive) -> str | bytes:
+    """Return the client's next message. Raises GoneError, PayloadTooLarge."""
+    message: Message = await receive()
+    if message["type"] == "websocket.disconnect":
+        raise GoneError
+    text, data = message.get("text"), message.get("bytes")
+    size = len(text.encode()) if text is not None else len(data or b"")
+    if size > MAX_MESSAGE:
+        raise PayloadTooLarge(f"message: got {size} bytes, expected at most {MAX_MESSAGE}")
+    return text if text is not None else data or b""
+
+
+async def send_text(send: Send, text: str) -> None:
+    """Send one text message. Raises GoneError where the server says that the client is gone: each says it in its own way."""
+    try:
+        await send({"type": "websocket.send", "text": text})
+    except Exception as error:
+        raise GoneError from error
+
+
+async def farewell(send: Send, error: ForumError) -> None:
+    """Say why, and close; bounded in time. A server that takes only the codes of applications gets the same number plus 3000."""
+    with anyio.move_on_after(FAREWELL):
+        try:
+            await send_text(send, ErrorFrame.of(error).text)
+        except GoneError:
+            return
+        await _close(
+            lambda code: send({"type": "websocket.close", "code": code, "reason": error.code}), error.close_code
+        )
+
+
+async def _close(close: Callable[[int], Awaitable[None]], code: int) -> None:
+    try:
+        await close(code)
+    except Exception:
+        try:
+            await close(3000 + code)  # Daphne allows 1000 and 3000 to 4999
+        except Exception:
+            return
