@@ -1,0 +1,358 @@
+"""Forum: the mountable ASGI application, and what the host's own code calls."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+import anyio
+import anyio.from_thread
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
+from asgi_forum.cursor import EARLIEST, LATEST
+from asgi_forum.endpoints import Endpoints
+from asgi_forum.errors import ConfigurationError, ForumClosed, ShuttingDown, SourceUnavailable
+from asgi_forum.filters import Filter, Values
+from asgi_forum.hub.lifecycle import Lifecycle, Running
+from asgi_forum.hub.observers import Callback, Observer
+from asgi_forum.hub.reader import FAR
+from asgi_forum.lifespan import serve_lifespan
+from asgi_forum.models import ActorType, ForumEvent, Receipt, encode_events, make_event
+from asgi_forum.settings import ForumSettings, Limits, OnLag
+from asgi_forum.sources.base import EventSource, WritableSource
+from asgi_forum.sources.registry import SourceOptions, open_url
+from asgi_forum.streams.opening import Door
+from asgi_forum.streams.page import ForumPage, read_page
+from asgi_forum.streams.refusals import refuse_http, refuse_websocket
+from asgi_forum.streams.request import asked_by_host, resumed
+from asgi_forum.streams.subscription import ForumSubscription
+
+if TYPE_CHECKING:
+    from asgi_forum.streams.response import ForumResponse
+
+__all__ = ["Forum"]
+
+
+class Forum:
+    """
+    A forum of live events: an ASGI app to mount, and the same for Python.
+
+    source: `memory://`, another registered URL, or any EventSource. name: the log's name, where a source holds several. heartbeat:
+    seconds of silence after which a stream says that it is there. retain: events to keep at least (a source made by URL obeys it).
+    on_lag: what happens to a reader that falls too far behind (see Limits.max_lag): `resume` (nothing is lost), `skip` to the
+    newest, or `disconnect`. authorize: asked for every subscription. allow_publish: whether `POST /events` is open;
+    authorize_publish: asked for each. allowed_origins: pages of other origins that may open WebSockets and publish.
+    handle_signals: whether SIGINT and SIGTERM, chained before the server's own handlers, end the streams.
+
+    It starts itself on first use, in the running loop; `lifespan`, or ForumMiddleware, start it early and end its streams first.
+    A setting that is off raises ConfigurationError here, not later.
+    """
+
+    def __init__(
+        self,
+        source: str | EventSource = "memory://",
+        *,
+        name: str = "default",
+        heartbeat: float = 25.0,
+        retain: int = 100_000,
+        limits: Limits | None = None,
+        on_lag: OnLag = "resume",
+        authorize: Authorize | None = None,
+        allow_publish: bool = False,
+        authorize_publish: AuthorizePublish | None = None,
+        allowed_origins: Iterable[str] = (),
+        handle_signals: bool = True,
+    ) -> None:
+        if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 0 < heartbeat < math.inf:
+            raise ConfigurationError(f"heartbeat: got {heartbeat!r}, expected seconds above 0")
+        if on_lag not in get_args(OnLag):
+            raise ConfigurationError(f"on_lag: got {on_lag!r}, expected one of {', '.join(get_args(OnLag))}")
+        if allow_publish and authorize is not None and authorize_publish is None:
+            raise ConfigurationError(
+                "allow_publish with authorize, but without authorize_publish, would let everybody publish: give authorize_publish"
+                " (lambda connection, events: True allows all)"
+            )
+        options = SourceOptions(name, retain)
+        self._source = open_url(source, options) if isinstance(source, str) else source
+        self._limits = limits or Limits()
+        self._on_lag: OnLag = on_lag
+        self._heartbeat = float(heartbeat)
+        self._authorize = authorize
+        self._allow_publish = allow_publish
+        self._authorize_publish = authorize_publish
+        self._origins = OriginPolicy(allowed_origins)
+        self._lifecycle = Lifecycle(self._make_running, handle_signals=handle_signals)
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """Make a forum of what the environment says (`ASGI_FORUM_SOURCE`, `ASGI_FORUM_HEARTBEAT`, ...); `options` win over it."""
+        settings = {**ForumSettings.read().model_dump(), **options}
+        return cls(settings.pop("source"), **settings)
+
+    # As an ASGI application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection below the mount; served by itself, the lifespan too."""
+        if scope["type"] == "lifespan":
+            await serve_lifespan(self._lifecycle, receive, send)
+            return
+        try:
+            running = await self._lifecycle.ensure()
+        except ForumClosed:
+            await _refuse(scope, receive, send, ShuttingDown(outcome="not_published"))
+            return
+        endpoints = Endpoints(
+            Door(running, self._authorize),
+            self._origins,
+            self.publish_many,
+            self.health,
+            self._allow_publish,
+            self._authorize_publish,
+        )
+        if scope["type"] == "websocket":
+            await endpoints.websocket(scope, receive, send)
+        else:
+            await endpoints.http(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """
+        Start now, and stop at the end: for `Starlette(lifespan=forum.lifespan)`, or inside a lifespan of the host's own.
+
+        Stopping ends open streams first, then lets observers finish, each within `Limits.stop_after` seconds.
+        """
+        del app
+        await self._lifecycle.ensure(reopen=True)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):  # bounded by Limits.stop_after
+                await self._lifecycle.close()
+
+    async def drain(self) -> None:
+        """
+        Refuse new streams, end the open ones, and wait until they have left, at most `Limits.stop_after` seconds.
+
+        For a host that learns of its end in its own way (a preStop hook). Reading by page and publishing go on.
+        """
+        self._lifecycle.drain()
+        if (running := self._lifecycle.running) is not None:
+            with anyio.move_on_after(self._limits.stop_after):
+                await running.streams.wait_empty()
+
+    async def aclose(self) -> None:
+        """Stop: end streams, let observers finish, close the source. Harmless when closed; using it after that is ForumClosed."""
+        await self._lifecycle.close()
+
+    async def __aenter__(self) -> Self:
+        await self._lifecycle.ensure(reopen=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # Publishing
+
+    async def publish(
+        self,
+        *,
+        event_type: str,
+        ticket: str,
+        thread_id: str | None = None,
+        run_id: str | None = None,
+        agent_name: str | None = None,
+        actor_type: ActorType | None = None,
+        actor_name: str | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        event_id: str | None = None,
+        event_version: int | None = None,
+        occurred_at: datetime | str | None = None,
+        payload: dict[str, Any] | None = None,
+    ) -> Receipt:
+        """
+        Publish one event; what is left out gets its default. When this returns, the source has accepted it.
+
+        With an `event_id` it is safe to repeat: the receipt is then the first one's, marked `duplicate`. Raises InvalidEvent,
+        PayloadTooLarge, EventIdConflict, SourceUnavailable (its `outcome` says whether the event may have got in), ForumClosed.
+        Cancelling leaves it open whether the event got in.
+        """
+        given = {name: value for name, value in locals().items() if name != "self" and value is not None}
+        return (await self.publish_many([make_event(**given)]))[0]
+
+    async def publish_many(self, events: Sequence[ForumEvent]) -> list[Receipt]:
+        """
+        Publish 1 to 1000 events, all or none, with consecutive sequences; return a receipt for each, in order.
+
+        Raises as `publish`; faults name the event's index.
+        """
+        source = self._source
+        if not isinstance(source, WritableSource):
+            raise ConfigurationError(f"the source {source.kind!r} takes no events; it can only be read")
+        running = await self._lifecycle.ensure()
+        entries = encode_events(events, self._limits.event_bytes)
+        try:
+            receipts = await source.publish(entries)
+        except SourceUnavailable as error:
+            ids = [entry.event_id for entry in entries]
+            raise SourceUnavailable(str(error), outcome=error.outcome or "unknown", event_ids=ids) from error
+        duplicates = sum(receipt.duplicate for receipt in receipts)
+        running.hub.counters.published += len(receipts) - duplicates
+        running.hub.counters.duplicates += duplicates
+        return receipts
+
+    def publish_sync(self, **fields: Any) -> Receipt:
+        """
+        Publish from a thread that is not the loop's, such as FastAPI's `def` endpoints; arguments and errors as `publish`.
+
+        Blocks until the event is accepted. Raises ConfigurationError in the loop's own thread, and where no loop is known: in a
+        thread of the host's own before the forum was started.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise ConfigurationError("publish_sync would block the event loop: here, `await forum.publish(...)`")
+        event = make_event(**fields)
+        if (running := self._lifecycle.running) is not None:
+            return asyncio.run_coroutine_threadsafe(self.publish_many([event]), running.loop).result()[0]
+        try:
+            return anyio.from_thread.run(self.publish_many, [event])[0]
+        except RuntimeError as error:
+            raise ConfigurationError(
+                "publish_sync: no event loop is known here; start the forum first (forum.lifespan)"
+            ) from error
+
+    # Reading
+
+    def subscribe(
+        self,
+        *,
+        ticket: Values = None,
+        run_id: Values = None,
+        thread_id: Values = None,
+        event_type: Values = None,
+        cursor: str | int | None = None,
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> ForumSubscription:
+        """
+        Subscribe, from now on unless `cursor` or `tail` say otherwise; the parameters mean what they mean in a query.
+
+        Raises InvalidFilter, InvalidCursor, InvalidTail, InvalidLimit at once. It is the host's own: `authorize` is not asked.
+        """
+        keep = Filter.of(ticket=ticket, run_id=run_id, thread_id=thread_id, event_type=event_type)
+        asked = asked_by_host(keep, cursor=cursor, tail=tail, limit=limit, default=LATEST)
+        return ForumSubscription(
+            self._lifecycle.ensure,
+            lambda running, asked: Door(running, None).open(asked, Subscription(asked.filter)),
+            asked,
+        )
+
+    async def read(
+        self,
+        *,
+        ticket: Values = None,
+        run_id: Values = None,
+        thread_id: Values = None,
+        event_type: Values = None,
+        cursor: str | int | None = None,
+        tail: int | None = None,
+        limit: int | None = None,
+        wait: float = 0.0,
+    ) -> ForumPage:
+        """
+        Read a page, from the earliest event unless `cursor` or `tail` say otherwise; with `wait` (seconds), wait for a first match.
+
+        Raises CursorExpired where a stream would be reset, SourceUnavailable, and what `subscribe` raises.
+        """
+        keep = Filter.of(ticket=ticket, run_id=run_id, thread_id=thread_id, event_type=event_type)
+        asked = asked_by_host(keep, cursor=cursor, tail=tail, limit=limit, default=EARLIEST)
+        return await read_page(await self._lifecycle.ensure(), asked, wait=wait)
+
+    def response(
+        self,
+        request: HTTPConnection,
+        *,
+        ticket: Values = None,
+        run_id: Values = None,
+        thread_id: Values = None,
+        event_type: Values = None,
+        cursor: str | int | None = None,
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> ForumResponse:
+        """
+        Return a stream as the response of a route of the host's own (sse-starlette's EventSourceResponse).
+
+        A browser's `Last-Event-ID` wins over `cursor` and `tail`. `authorize` is asked, before the first header. The first call
+        imports sse-starlette, which patches `uvicorn.Server.handle_exit`; the forum's own addresses don't need it.
+        """
+        from asgi_forum.streams.response import ForumResponse
+
+        keep = Filter.of(ticket=ticket, run_id=run_id, thread_id=thread_id, event_type=event_type)
+        asked = asked_by_host(keep, cursor=cursor, tail=tail, limit=limit, default=LATEST)
+        return ForumResponse(self._door, request, asked.starting(resumed(request)))
+
+    def observe(self, event_type: str, callback: Callback) -> Callable[[], None]:
+        """
+        Call `callback(event)` in this process for every event of that type, or below it (`""`: of any), from now on.
+
+        In order, one at a time, at most once each; a plain function runs in a worker thread. One that raises or hangs is logged and
+        counted, and disturbs nobody. Returns what unregisters it; calling that twice is harmless. Raises InvalidFilter.
+        """
+        observer = Observer(event_type, callback)
+        self._lifecycle.observe(observer)
+
+        def unregister() -> None:
+            self._lifecycle.forget(observer)
+
+        return unregister
+
+    # What it is doing
+
+    async def health(self) -> dict[str, Any]:
+        """Return the report of `GET /health`, for those who may see all of it. Credentials are never in it."""
+        running = await self._lifecycle.ensure()
+        end = running.hub.tail.end
+        available = not running.hub.degraded
+        if not running.hub.live:
+            try:
+                end = (await self._source.read(FAR, 0)).end
+            except SourceUnavailable:
+                available = False
+        counts = running.streams.by_transport
+        return {
+            "status": "ok" if available else "degraded",
+            "source": {"kind": self._source.kind, "available": available},
+            "streams": {"sse": counts["sse"], "websocket": counts["websocket"]},
+            "cursor": str(end) if end else None,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Return this process's counters since it began: events, frames, resets by reason, refusals by code, observers' errors."""
+        running = self._lifecycle.running
+        return running.stats() if running else {}
+
+    async def _door(self) -> Door:
+        return Door(await self._lifecycle.ensure(), self._authorize)
+
+    def _make_running(self) -> Running:
+        return Running(self._source, self._limits, self._on_lag, self._heartbeat)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: ShuttingDown) -> None:
+    if scope["type"] == "websocket":
+        await refuse_websocket(scope, receive, send, error)
+    else:
+        await refuse_http(scope, send, error)
