@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
 from asgi_forum.cursor import EARLIEST, LATEST
 from asgi_forum.endpoints import Endpoints
-from asgi_forum.errors import ConfigurationError, ForumClosed, ShuttingDown, SourceUnavailable
+from asgi_forum.errors import ConfigurationError, ForumClosed, ForumError, ShuttingDown, SourceUnavailable
 from asgi_forum.filters import Filter, Values
 from asgi_forum.hub.lifecycle import Lifecycle, Running
 from asgi_forum.hub.observers import Callback, Observer
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from asgi_forum.streams.response import ForumResponse
 
 __all__ = ["Forum"]
+
+logger = logging.getLogger("asgi_forum.publish")
 
 
 class Forum:
@@ -205,6 +208,14 @@ class Forum:
         except SourceUnavailable as error:
             ids = [entry.event_id for entry in entries]
             raise SourceUnavailable(str(error), outcome=error.outcome or "unknown", event_ids=ids) from error
+        except ForumError:
+            raise
+        except Exception as error:
+            logger.exception("asgi_forum.publish_failed")
+            ids = [entry.event_id for entry in entries]
+            raise SourceUnavailable(
+                "the source failed; the server's log has the cause", outcome="unknown", event_ids=ids
+            ) from error
         duplicates = sum(receipt.duplicate for receipt in receipts)
         running.hub.counters.published += len(receipts) - duplicates
         running.hub.counters.duplicates += duplicates

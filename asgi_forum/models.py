@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from json import JSONEncoder
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json, to_json
@@ -278,8 +278,9 @@ canonical = JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def _envelope(document: Mapping[str, Any]) -> Envelope:
-    known = {name: value for name, value in document.items() if name in _ENVELOPE_FIELDS}
-    return Envelope(**{**known, "occurred_at": datetime.fromisoformat(document["occurred_at"])})
+    known: dict[str, Any] = {name: value for name, value in document.items() if name in _ENVELOPE_FIELDS}
+    known["occurred_at"] = datetime.fromisoformat(document["occurred_at"])
+    return Envelope(**known)
 
 
 def _encode_payload(payload: dict[str, Any] | None, index: int) -> bytes:
@@ -333,10 +334,12 @@ def parse_events(document: object) -> list[ForumEvent]:
 
     Raises InvalidEvent with every fault of every event; `loc` begins with the event's index where a list was given.
     """
-    if isinstance(document, Sequence) and not isinstance(document, str | bytes):
+    prefixed: list[tuple[tuple[int, ...], object]]
+    if isinstance(document, list | tuple):
+        document = cast("Sequence[object]", document)
         if not 1 <= len(document) <= MAX_EVENTS:
             raise InvalidEvent([{"loc": [], "msg": f"expected 1 to {MAX_EVENTS} events; got {len(document)}"}])
-        prefixed: list[tuple[tuple[int, ...], object]] = [((index,), each) for index, each in enumerate(document)]
+        prefixed = [((index,), each) for index, each in enumerate(document)]
     else:
         prefixed = [((), document)]
     events: list[ForumEvent] = []

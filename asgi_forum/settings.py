@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -72,8 +72,8 @@ class ForumSettings(BaseSettings):
 
     source: str = "memory://"
     name: str = "default"
-    heartbeat: float = Field(25.0, gt=0, allow_inf_nan=False)
-    retain: int = Field(100_000, gt=0)
+    heartbeat: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25.0
+    retain: Annotated[int, Field(gt=0)] = 100_000
     on_lag: OnLag = "resume"
     allow_publish: bool = False
     allowed_origins: tuple[str, ...] = ()

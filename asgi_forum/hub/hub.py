@@ -7,6 +7,7 @@ from typing import Protocol
 
 from asgi_forum.cursor import Cursor
 from asgi_forum.hub.channels import Channel, Channels, Waiter
+from asgi_forum.hub.reads import SharedReads
 from asgi_forum.hub.tail import Tail, cost
 from asgi_forum.models import StoredEvent
 from asgi_forum.settings import Limits, OnLag
@@ -60,14 +61,17 @@ class Hub:
         self.on_lag = on_lag
         self.live = isinstance(source, LiveSource)
         self.degraded = False
+        self.recoveries = 0
         self.counters = Counters()
         self.channels = Channels()
+        self.reads = SharedReads(source)
         self.tail = Tail(limits.tail_bytes, self._dropped)
         self._members: set[Member] = set()
         self._unswept = 0
 
     def accept(self, page: Page) -> None:
         """Take a page of the live feed; one that does not continue the tail makes it begin anew, and readers look for themselves."""
+        self.tail.retained = page.start.sequence
         if not self._continues(page):
             self.begin(page.position)
             return
@@ -96,6 +100,7 @@ class Hub:
         """Note that the source answers."""
         if self.degraded:
             self.degraded = False
+            self.recoveries += 1
             self.wake_all()
 
     def lost(self) -> None:

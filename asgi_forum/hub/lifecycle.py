@@ -76,6 +76,7 @@ class Running:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
+                self.hub.reads.begin(tasks)
                 await self._start(tasks)
                 try:
                     started()
@@ -113,8 +114,8 @@ class Running:
         self.streams.end_all(ShuttingDown())
         with anyio.move_on_after(self.limits.stop_after, shield=True):
             await self.streams.wait_empty()
-            while any(not observer.idle for observer in self._observers):
-                await anyio.sleep(0.01)
+            for observer in tuple(self._observers):
+                await observer.wait_idle()
 
 
 class Lifecycle:

@@ -42,11 +42,10 @@ class Observer:
         self._filter = Filter.of(event_type=event_type or None)
         self._callback = callback
         self._name = getattr(callback, "__qualname__", repr(callback))
-        self._async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
-            getattr(callback, "__call__", None)
-        )
+        self._async = _is_async(callback)
         self._scope: anyio.CancelScope | None = None
         self._removed = False
+        self._settled: anyio.Event | None = None
         self._calling: tuple[float, int] | None = None
         self._reader: Reader | None = None
 
@@ -54,10 +53,11 @@ class Observer:
         """Take a position in a hub: its log's end, unless it goes on from an earlier one."""
         self._reader = Reader(hub, self._filter, start)
 
-    @property
-    def idle(self) -> bool:
-        """Whether it has nothing left to do."""
-        return self._calling is None and (self._reader is None or self._reader.at_end)
+    async def wait_idle(self) -> None:
+        """Wait until it has nothing left to do: all that was accepted so far is handled."""
+        while not self._removed and self._reader is not None and (self._calling is not None or not self._reader.at_end):
+            self._settled = anyio.Event()
+            await self._settled.wait()
 
     @property
     def start(self) -> Start:
@@ -88,7 +88,12 @@ class Observer:
                 while True:
                     await self._turn(reader)
         finally:
+            self._settle()
             reader.close()
+
+    def _settle(self) -> None:
+        if self._settled is not None:
+            self._settled.set()
 
     async def _turn(self, reader: Reader) -> None:
         try:
@@ -109,6 +114,7 @@ class Observer:
             )
             reader.counters.observer_skips += 1
         elif reader.idle:
+            self._settle()
             await reader.wait()
 
     async def _call(self, event: StoredEvent, counters: Counters) -> None:
@@ -125,3 +131,8 @@ class Observer:
             counters.observer_errors += 1
         finally:
             self._calling = None
+
+
+def _is_async(callback: Callback) -> bool:
+    """Whether calling it gives something to await: a coroutine function, or an object whose call is one."""
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)

@@ -16,6 +16,8 @@ __all__ = ["Backoff", "Pump"]
 
 logger = logging.getLogger("asgi_forum.pump")
 
+_PAGE = 1000
+
 
 class Backoff:
     """Delays that grow from `first` to `most` seconds, each spread by half, so that many processes don't come back at once."""
@@ -58,10 +60,17 @@ class Pump:
             await anyio.sleep(self._backoff.delay())
 
     async def contact(self) -> None:
-        """Reach the source; the tail begins at its end when that is the first time. Raises SourceUnavailable."""
+        """
+        Reach the source, and bring the tail up to its end; the first time the tail begins there. Raises SourceUnavailable.
+
+        Only then is the outage over: a reader that is told so, and finds nothing more in the tail, is live.
+        """
         page = await self._source.read(FAR, 0)
         if self._hub.tail.end is None:
             self._hub.begin(page.end)
+        while (end := self._hub.tail.end) is not None and end != page.end:
+            page = await self._source.read(end.sequence, _PAGE)
+            self._hub.accept(page)
         self._backoff.reset()
         self._hub.reached()
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import anyio
 import anyio.lowlevel
 
 from asgi_forum.cursor import Cursor, Start
-from asgi_forum.errors import ResetReason, TooSlow
+from asgi_forum.errors import ForumError, ResetReason, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
 from asgi_forum.hub.channels import Channel, take
 from asgi_forum.hub.hub import Counters, Hub
+from asgi_forum.hub.reads import Read
 from asgi_forum.models import StoredEvent
 from asgi_forum.sources.base import Page
 
@@ -49,6 +51,16 @@ def judge(start: Start, page: Page) -> Cursor | ResetReason:
     return cursor if page.anchor == str(cursor) else "replaced"
 
 
+@dataclass(slots=True)
+class _Search:
+    """How far the search for the start of `tail=N` has come: where it stands, and what is still to be found."""
+
+    end: Cursor
+    at: Cursor
+    count: int
+    left: int
+
+
 class Reader:
     """
     One client's position. Nothing of what it reads is its own: it costs a position, however far behind it is.
@@ -70,8 +82,11 @@ class Reader:
         self._live = False
         self._history = start.tail != 0
         self._page_size = 0
+        self._room = hub.limits.frame_bytes
         self._waiting: anyio.Event | None = None
         self._end = 0
+        self._asked: tuple[tuple[Callable[[int, int], Read], int, int], Read] | None = None
+        self._search: _Search | None = None
         self.examined = 0
         self.idle = False
         hub.enter(self)
@@ -155,19 +170,22 @@ class Reader:
             if self._position is not None:
                 self._join(self._position)  # from now on the channel gathers what it may be slow to read
         elif self._position is None and self._start.cursor is None:
-            return self._arrive(await self._hub.source.read(min(self._start.sequence or 0, FAR), 0), self._start)
+            return self._arrive(
+                await self._page(self._hub.reads.read, min(self._start.sequence or 0, FAR), 0), self._start
+            )
         return None
 
     async def step(
-        self, limit: int, *, join: bool = True, most: int = _SCAN
+        self, limit: int, *, join: bool = True, most: int = _SCAN, room: int | None = None
     ) -> EventsFrame | LiveFrame | ResetFrame | None:
         """
         Do one bounded piece of work: return a frame, or None where the position only moved, or could not (then `idle` is set).
 
-        It examines at most `most` entries. With `join` false it only reads pages, and is idle at the log's end.
-        Raises SourceUnavailable (the position stays), TooSlow.
+        It examines at most `most` entries; `room` is what a frame may hold in bytes (Limits.frame_bytes), but for a first event.
+        With `join` false it only reads pages, and is idle at the log's end. Raises SourceUnavailable (the position stays), TooSlow.
         """
         self.idle = False
+        self._room = room or self._hub.limits.frame_bytes
         if self._position is None:
             if self._start.tail is not None:
                 await self._look_back(self._start.tail)
@@ -215,7 +233,7 @@ class Reader:
             return self._apply_policy(channel, position)
         if position.sequence < channel.start:
             return self._scan_tail(channel, position, limit, most)
-        frame = channel.frame(position.sequence, limit, self._hub.limits.frame_bytes)
+        frame = channel.frame(position.sequence, limit, self._room)
         if frame is not None:
             self._position = Cursor.parse(frame.next_cursor)
             return frame
@@ -237,7 +255,8 @@ class Reader:
         return self._reset("skipped", before or position)
 
     def _now_live(self) -> LiveFrame | None:
-        if self._live:
+        # While the source is away, nobody knows whether this is the end.
+        if self._live or self._hub.degraded:
             self.idle = True
             return None
         self._live = True
@@ -248,7 +267,7 @@ class Reader:
     async def _from_source(self, limit: int, most: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
         start = self._start if self._position is None else Start(cursor=self._position)
         asked = start.cursor.sequence if start.cursor else min(start.sequence or 0, FAR)
-        page = await self._hub.source.read(asked, min(max(limit, self._page_size), most))
+        page = await self._page(self._hub.reads.read, asked, min(max(limit, self._page_size), most))
         reset = self._arrive(page, start)
         if reset is not None:
             return reset
@@ -264,6 +283,19 @@ class Reader:
             self.idle = not join or not self._hub.tail.covers(page.position)
         return frame
 
+    async def _page(self, ask: Callable[[int, int], Read], sequence: int, limit: int) -> Page:
+        """Read a page, or go on waiting for it where waiting was cancelled: a read may take longer than a heartbeat."""
+        asked = (ask, sequence, limit)
+        if self._asked is None or self._asked[0] != asked:
+            self._asked = (asked, ask(sequence, limit))
+        try:
+            page = await self._asked[1].page()
+        except ForumError:
+            self._asked = None
+            raise
+        self._asked = None
+        return page
+
     def _arrive(self, page: Page, start: Start) -> ResetFrame | None:
         """Take the verdict on where we stand."""
         self._end = page.end.sequence
@@ -276,7 +308,7 @@ class Reader:
     def _deliver(self, examined: Sequence[StoredEvent], reached: Cursor, limit: int) -> EventsFrame | None:
         """Make a frame of what matches, and move: to `reached`, or to the last event that found room."""
         matching = [event for event in examined if self._filter.matches(event.keys)]
-        events = take(matching, 0, limit, self._hub.limits.frame_bytes)
+        events = take(matching, 0, limit, self._room)
         self._position = reached if len(events) == len(matching) else Cursor.parse(events[-1].cursor)
         return EventsFrame(events, str(self._position)) if events else None
 
@@ -289,20 +321,28 @@ class Reader:
         return ResetFrame(reason, str(at))
 
     async def _look_back(self, count: int) -> None:
-        """Find the position from which the last `count` matching events follow; it is set when found, and not before."""
-        source = self._hub.source
-        page = await source.read(FAR, 0)
-        end, at, left = page.end, page.end, self._hub.limits.lookback
-        while count and left > 0 and at.sequence > page.start.sequence:
-            page = await source.read_before(at.sequence, min(_SCAN, left))
-            if page.epoch != end.epoch:  # replaced meanwhile: what was counted is gone
-                end = at = page.end
+        """
+        Find the position from which the last `count` matching events follow; it is set when found, and not before.
+
+        How far the search has come is kept: waiting for a page may be cancelled for a heartbeat.
+        """
+        reads = self._hub.reads
+        if self._search is None:
+            end = (await self._page(reads.read, FAR, 0)).end
+            self._search = _Search(end, end, count, self._hub.limits.lookback)
+        search = self._search
+        while search.count and search.left > 0 and search.at.sequence > 0:
+            page = await self._page(reads.read_before, search.at.sequence, min(_SCAN, search.left))
+            if page.epoch != search.end.epoch:  # replaced meanwhile: what was counted is gone
+                self._search = search = _Search(page.end, page.end, count, self._hub.limits.lookback)
                 continue
-            left -= max(at.sequence - page.position.sequence, 1)
-            at, count = self._count_back(page, count)
+            search.left -= max(search.at.sequence - page.position.sequence, 1)
+            search.at, search.count = self._count_back(page, search.count)
+            if search.at.sequence <= page.start.sequence:
+                break
             await anyio.lowlevel.checkpoint()
-        self._end = end.sequence
-        self._position = at
+        self._end = search.end.sequence
+        self._position = search.at
 
     def _count_back(self, page: Page, count: int) -> tuple[Cursor, int]:
         """Count matches from the end of a page; return the position before the last one counted, and how many are still missing."""

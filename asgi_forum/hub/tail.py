@@ -23,16 +23,18 @@ class Tail:
     """
     The newest events of the log, bounded in bytes. Never waits; for the event loop's thread only.
 
-    It is complete from the position `start` to the position `end`; both are None until the source was first reached.
+    It is complete from the position `start` to the position `end`; both are None until the source was first reached. `retained` is
+    the sequence just before the log's own earliest entry, as last heard of.
     """
 
-    __slots__ = ("_dropped", "_events", "_max_bytes", "_size", "end", "start")
+    __slots__ = ("_dropped", "_events", "_max_bytes", "_size", "end", "retained", "start")
 
     def __init__(self, max_bytes: int, dropped: Callable[[StoredEvent], None]) -> None:
         self._max_bytes = max_bytes
         self._dropped = dropped
         self._size = 0
         self._events: dict[int, StoredEvent] = {}
+        self.retained = 0
         self.start: Cursor | None = None
         self.end: Cursor | None = None
 
@@ -68,8 +70,12 @@ class Tail:
         return start.sequence <= position.sequence
 
     def knows(self, position: Cursor) -> bool:
-        """Whether a cursor is this log's own, proven by the tail alone: no source has to be asked."""
-        if self.covers(position):
+        """
+        Whether a cursor is this log's own and still retained, proven by the tail alone: no source has to be asked.
+
+        The tail may hold more than the log. Readers that are on their way get it; who comes back is judged by the log.
+        """
+        if self.covers(position) and position.sequence >= self.retained:
             event = self._events.get(position.sequence)
             return position in (self.start, self.end) or (event is not None and event.cursor == str(position))
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ class Feed:
         self._ended: ForumError | None = None
         self._told_degraded = False
         self._away = False
+        self._retry_at = 0.0
+        self._recoveries = 0
         self._turns = 0
+        self._stepping: anyio.CancelScope | None = None
         self._sending: tuple[float, anyio.CancelScope] | None = None
         self.reader = reader
         watchdog.watch(self)
@@ -83,6 +87,8 @@ class Feed:
                 scope.cancel()
         elif now >= self._beat.due:
             self.reader.wake()
+            if self._stepping is not None:
+                self._stepping.cancel()  # the source takes its time; the read goes on, and is waited for again
 
     async def next(self) -> Frame:
         """
@@ -98,7 +104,7 @@ class Feed:
             if frame is not None:
                 return await self._stamp(frame)
             if self._away:
-                with anyio.move_on_after(RETRY * random.uniform(0.5, 1.5)):
+                with anyio.CancelScope(deadline=self._retry_at):
                     await self.reader.wait()
             elif self.reader.idle:
                 self._turns = 0
@@ -117,14 +123,30 @@ class Feed:
         return not scope.cancelled_caught
 
     async def _step(self) -> Frame | None:
+        if self._away and not self._may_retry():
+            return None
+        frame = None
         try:
-            frame = await self.reader.step(self._limit)
+            with anyio.CancelScope() as scope:
+                self._stepping = scope
+                frame = await self.reader.step(self._limit)
         except SourceUnavailable:
-            # Told by the next turn; the position has not moved.
-            was, self._away = self._away, True
-            return None if was else self._tell_degraded()
-        self._away = False
+            self._away = True  # the position has not moved
+            self._recoveries = self._hub.recoveries
+            self._retry_at = anyio.current_time() + RETRY * random.uniform(0.5, 1.5)
+            return self._tell_degraded()
+        finally:
+            self._stepping = None
+        if not scope.cancelled_caught:
+            self._away = False
         return frame
+
+    def _may_retry(self) -> bool:
+        """Whether to look at the source again: it is back, or, where nobody else looks, some time has passed."""
+        if self._hub.degraded:
+            self._retry_at = math.inf
+            return False
+        return self._hub.recoveries != self._recoveries or anyio.current_time() >= self._retry_at
 
     def _tell_degraded(self) -> HeartbeatFrame | None:
         degraded = self._hub.degraded or self._away

@@ -46,7 +46,7 @@ def ending_of(running: Running, granted: Subscription) -> Ending | None:
     """Return when a stream has to end by itself: at its authorization's end or at the greatest age, whichever comes first."""
     now = anyio.current_time()
     left, age = granted.seconds_left(), running.limits.max_stream_age
-    endings = []
+    endings: list[Ending] = []
     if left is not None:
         endings.append(
             Ending(now + left, AuthorizationExpired("the authorization has expired; authorize again, and resume"))

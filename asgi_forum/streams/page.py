@@ -117,26 +117,36 @@ async def read_page(running: Running, asked: Asked, *, wait: float = 0.0, place:
     turn = _Turn(reader)
     if place is not None:
         place.hold(turn)
-    deadline = anyio.current_time() + wait
     try:
-        while True:
-            if running.hub.degraded:
-                raise SourceUnavailable
-            over = turn.ended or anyio.current_time() >= deadline
-            left = running.limits.page_scan - reader.examined
-            frame = await reader.step(asked.limit, join=not over, most=left)
-            if isinstance(frame, ResetFrame):
-                raise CursorExpired(frame.reason, frame.next_cursor)
-            done = (
-                isinstance(frame, EventsFrame) or reader.examined >= running.limits.page_scan or (over and reader.idle)
-            )
-            cursor = reader.cursor
-            if done and cursor is not None:
-                return ForumPage(frame.events if isinstance(frame, EventsFrame) else (), cursor, not reader.at_end)
-            if reader.idle:
-                with anyio.CancelScope(deadline=deadline):
-                    await reader.wait()
-            else:
-                await anyio.lowlevel.checkpoint()
+        return await _filled(running, reader, turn, asked.limit, anyio.current_time() + wait)
     finally:
         reader.close()
+
+
+async def _filled(running: Running, reader: Reader, turn: _Turn, limit: int, deadline: float) -> ForumPage:
+    """Go on until the page is full, has examined as much as it may, or is at the log's end, and need not wait there."""
+    limits = running.limits
+    events: list[StoredEvent] = []
+    room = limits.frame_bytes
+    while True:
+        if running.hub.degraded:
+            raise SourceUnavailable
+        over = bool(events) or turn.ended or anyio.current_time() >= deadline
+        left = limits.page_scan - reader.examined
+        frame = await reader.step(limit - len(events), join=not over, most=left, room=room)
+        if isinstance(frame, ResetFrame):
+            if events:  # told by the next page, whose cursor is this one's
+                return ForumPage(events, events[-1].cursor, has_more=True)
+            raise CursorExpired(frame.reason, frame.next_cursor)
+        if isinstance(frame, EventsFrame):
+            events += frame.events
+            room -= sum(len(event.json) for event in frame.events)
+        full = len(events) >= limit or room <= 0 or reader.examined >= limits.page_scan
+        cursor = reader.cursor
+        if cursor is not None and (full or (over and reader.idle)):
+            return ForumPage(events, cursor, not reader.at_end)
+        if reader.idle:
+            with anyio.CancelScope(deadline=deadline):
+                await reader.wait()
+        else:
+            await anyio.lowlevel.checkpoint()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection
@@ -66,11 +66,12 @@ def asked_by_message(message: Mapping[str, Any], *, default: Start = LATEST) -> 
     for name in ("ticket", "run_id", "thread_id", "type", "event_type"):
         if name == "type" or message.get(name) is None:  # `type` is the message's own
             continue
-        value = message[name]
-        values = value if isinstance(value, list) else [value]
-        if any(not isinstance(each, str) for each in values):
-            raise InvalidFilter(f"{name}: got {quote(value)}, expected a string or a list of strings")
-        parameters[name] = values
+        value: object = message[name]
+        values = cast("list[object]", value) if isinstance(value, list) else [value]
+        strings = [each for each in values if isinstance(each, str)]
+        if len(strings) < len(values):
+            raise InvalidFilter(f"{name}: got {quote(values)}, expected a string or a list of strings")
+        parameters[name] = strings
     for name, error in (("tail", InvalidTail), ("limit", InvalidLimit)):
         value = message.get(name)
         if value is not None:

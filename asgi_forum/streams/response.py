@@ -29,7 +29,7 @@ class ForumResponse(EventSourceResponse):
     """Asks the app's `authorize` before the first header, and then streams as the forum's own address does."""
 
     def __init__(self, door: Callable[[], Awaitable[Door]], connection: HTTPConnection, asked: Asked) -> None:
-        super().__init__(iter(()), headers=HEADERS, ping=_NEVER)
+        super().__init__(iter(()), headers=HEADERS, ping=_NEVER)  # pyright: ignore[reportUnknownMemberType]  # its own `dict`
         self._door = door
         self._connection = connection
         self._asked = asked

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -32,6 +33,9 @@ from asgi_forum.streams.request import asked_by_message
 from asgi_forum.streams.websocket import GoneError, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
+
+_BEGIN = 1.0
+"""Seconds that `subscribed` waits for the source, to say where the subscription begins."""
 
 
 @dataclass(slots=True, eq=False)
@@ -163,10 +167,9 @@ class _Socket:
             feed.close()
 
     async def _frames(self, subscription_id: str, feed: Feed) -> None:
-        while True:
-            frame = await feed.next()
-            if not await feed.send(lambda: self._say(frame.text_for(subscription_id))):  # noqa: B023
-                self._tasks.cancel_scope.cancel()  # it accepted nothing for too long, and would not take a goodbye either
+        while await feed.send(partial(self._say, (await feed.next()).text_for(subscription_id))):
+            pass
+        self._tasks.cancel_scope.cancel()  # it accepted nothing for too long, and would not take a goodbye either
 
     async def _say(self, text: str) -> None:
         async with self._lock:
@@ -175,21 +178,24 @@ class _Socket:
 
 async def _begun(feed: Feed) -> ResetFrame | None:
     try:
-        return await feed.reader.begin()
+        with anyio.move_on_after(_BEGIN):
+            return await feed.reader.begin()
     except SourceUnavailable:
-        return None  # fixed at the first contact; the stream says that it waits
+        pass
+    return None  # fixed at the first contact; the stream says that it waits
 
 
 def _read(message: str | bytes) -> dict[str, Any]:
     try:
-        command = from_json(message)
+        command: object = from_json(message)
     except ValueError as error:
         raise InvalidMessage(
             f"message: got what is not JSON ({quote(str(error))}), expected an object with a 'type'"
         ) from error
-    if not isinstance(command, dict) or not isinstance(command.get("type"), str):
-        raise InvalidMessage(f"message: got {quote(command)}, expected an object with a 'type'")
-    return command
+    found = cast("dict[str, Any]", command) if isinstance(command, dict) else {}
+    if isinstance(found.get("type"), str):
+        return found
+    raise InvalidMessage(f"message: got {quote(command)}, expected an object with a 'type'")
 
 
 def _id_of(command: Mapping[str, Any]) -> str:

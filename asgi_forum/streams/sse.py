@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
@@ -46,8 +47,11 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
 
 
 async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
+    async def chunk(body: bytes, *, more: bool = True) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
     # At once, before there is anything to say: some servers send the headers only with the first chunk.
-    await send({"type": "http.response.body", "body": retry_line(), "more_body": True})
+    await chunk(retry_line())
     place.hold(feed)
     async with anyio.create_task_group() as tasks:
 
@@ -59,16 +63,12 @@ async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> Non
 
         tasks.start_soon(watch)
         try:
-            while True:
-                frame = await feed.next()
-                if not await feed.send(
-                    lambda: send({"type": "http.response.body", "body": frame.sse, "more_body": True})
-                ):
-                    return tasks.cancel_scope.cancel()
+            while await feed.send(partial(chunk, (await feed.next()).sse)):
+                pass
         except ForumError as error:
             with anyio.move_on_after(FAREWELL):
-                await send({"type": "http.response.body", "body": ErrorFrame.of(error).sse, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
+                await chunk(ErrorFrame.of(error).sse)
+                await chunk(b"", more=False)
         tasks.cancel_scope.cancel()
 
 

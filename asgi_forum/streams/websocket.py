@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
@@ -68,10 +69,8 @@ async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> Non
 
         tasks.start_soon(listen)
         try:
-            while True:
-                frame = await feed.next()
-                if not await feed.send(lambda: send_text(send, frame.text)):  # noqa: B023
-                    break
+            while await feed.send(partial(send_text, send, (await feed.next()).text)):
+                pass
         except GoneError:
             pass
         except ForumError as fault:
