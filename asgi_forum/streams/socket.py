@@ -30,7 +30,7 @@ from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import asked_by_message
-from asgi_forum.streams.websocket import GoneError, farewell, receive_message, send_text
+from asgi_forum.streams.websocket import GoneError, accept, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
 
@@ -53,9 +53,10 @@ async def serve_socket(scope: Scope, receive: Receive, send: Send, door: Door, o
         origins.check(connection)
         address = connection.client.host if connection.client else None
         with door.running.streams.admitted("websocket", address) as place:
-            await receive()  # websocket.connect
-            await send({"type": "websocket.accept"})
+            await accept(receive, send)
             await _Socket(connection, receive, send, door, place).run()
+    except GoneError:
+        return
     except ForumError as error:
         door.running.hub.counters.refusal(error.code)
         await refuse_websocket(scope, receive, send, error)

@@ -20,7 +20,7 @@ from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import asked_by_query
 from asgi_forum.streams.sse import FAREWELL
 
-__all__ = ["MAX_MESSAGE", "GoneError", "farewell", "receive_message", "send_text", "serve_websocket"]
+__all__ = ["MAX_MESSAGE", "GoneError", "accept", "farewell", "receive_message", "send_text", "serve_websocket"]
 
 MAX_MESSAGE = 64 * 1024
 """The most bytes of one message from a client."""
@@ -39,16 +39,24 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
         granted = await door.grant(connection, asked)
         address = connection.client.host if connection.client else None
         with door.running.streams.admitted("websocket", address) as place:
-            await receive()  # websocket.connect
-            await send({"type": "websocket.accept"})
+            await accept(receive, send)
             feed = door.open(asked, granted)
             try:
                 await _stream(receive, send, feed, place)
             finally:
                 feed.close()
+    except GoneError:
+        return
     except ForumError as error:
         door.running.hub.counters.refusal(error.code)
         await refuse_websocket(scope, receive, send, error)
+
+
+async def accept(receive: Receive, send: Send) -> None:
+    """Accept the upgrade. Raises GoneError where the client has left before."""
+    if (await receive())["type"] != "websocket.connect":
+        raise GoneError
+    await _tell(send, {"type": "websocket.accept"})
 
 
 async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
@@ -94,10 +102,14 @@ async def receive_message(receive: Receive) -> str | bytes:
 
 
 async def send_text(send: Send, text: str) -> None:
-    """Send one text message. Raises GoneError where the server says that the client is gone: each says it in its own way."""
+    """Send one text message. Raises GoneError where the server says that the client is gone."""
+    await _tell(send, {"type": "websocket.send", "text": text})
+
+
+async def _tell(send: Send, message: Message) -> None:
     try:
-        await send({"type": "websocket.send", "text": text})
-    except Exception as error:
+        await send(message)
+    except Exception as error:  # each server has its own: OSError, RuntimeError, its own classes
         raise GoneError from error
 
 
