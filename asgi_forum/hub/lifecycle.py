@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from asgi_forum.cursor import LATEST, Start
 from asgi_forum.errors import ConfigurationError, ForumClosed, ShuttingDown, SourceUnavailable
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.observers import Observer
@@ -44,12 +45,10 @@ class Running:
         self._stop = anyio.Event()
 
     def observe(self, observer: Observer) -> None:
-        """Start an observer, at its own position or the log's end."""
+        """Start an observer: from now on, or from where it was in a loop before this one."""
         self._observers.add(observer)
-        observer.enter(self.hub, observer.start)
-        self.watchdog.watch(observer)
         if self._tasks is not None:
-            self._tasks.start_soon(self._run_observer, observer)
+            self._start_observer(self._tasks, observer)
 
     def stats(self) -> dict[str, Any]:
         """Return what was counted since this began, and what is open now."""
@@ -100,7 +99,14 @@ class Running:
             tasks.start_soon(pump.run, name="asgi_forum pump")
         tasks.start_soon(self.watchdog.run, name="asgi_forum watchdog")
         for observer in tuple(self._observers):
-            tasks.start_soon(self._run_observer, observer)
+            self._start_observer(tasks, observer)
+
+    def _start_observer(self, tasks: anyio.abc.TaskGroup, observer: Observer) -> None:
+        # Its position is fixed here and not when its task first runs: what is published in between is after "now".
+        end = self.hub.tail.end
+        observer.enter(self.hub, observer.start or (Start(cursor=end) if end else LATEST))
+        self.watchdog.watch(observer)
+        tasks.start_soon(self._run_observer, observer)
 
     async def _run_observer(self, observer: Observer) -> None:
         try:

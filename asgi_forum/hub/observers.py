@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from asgi_forum.cursor import LATEST, Start
+from asgi_forum.cursor import Start
 from asgi_forum.errors import ForumError, SourceUnavailable
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, ResetFrame
@@ -49,8 +49,8 @@ class Observer:
         self._calling: tuple[float, int] | None = None
         self._reader: Reader | None = None
 
-    def enter(self, hub: Hub, start: Start = LATEST) -> None:
-        """Take a position in a hub: its log's end, unless it goes on from an earlier one."""
+    def enter(self, hub: Hub, start: Start) -> None:
+        """Take a position in a hub."""
         self._reader = Reader(hub, self._filter, start)
 
     async def wait_idle(self) -> None:
@@ -60,10 +60,10 @@ class Observer:
             await self._settled.wait()
 
     @property
-    def start(self) -> Start:
-        """Where it goes on from, in a hub that begins anew."""
+    def start(self) -> Start | None:
+        """Where it goes on from, in a hub that begins anew; None where it has no position yet."""
         cursor = self._reader.position if self._reader else None
-        return Start(cursor=cursor) if cursor else LATEST
+        return Start(cursor=cursor) if cursor else None
 
     def remove(self) -> None:
         """Stop calling. Harmless when stopped."""
