@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
 from asgi_forum.cursor import EARLIEST, LATEST
 from asgi_forum.endpoints import Endpoints
-from asgi_forum.errors import ConfigurationError, ForumClosed, ForumError, ShuttingDown, SourceUnavailable
+from asgi_forum.errors import ConfigurationError, ForumClosed, ForumError, InvalidWait, ShuttingDown, SourceUnavailable
 from asgi_forum.filters import Filter, Values
 from asgi_forum.hub.lifecycle import Lifecycle, Running
 from asgi_forum.hub.observers import Callback, Observer
@@ -82,6 +82,13 @@ class Forum:
                 "allow_publish with authorize, but without authorize_publish, would let everybody publish: give authorize_publish"
                 " (lambda connection, events: True allows all)"
             )
+        for setting, hook in (("authorize", authorize), ("authorize_publish", authorize_publish)):
+            if hook is not None and not callable(hook):
+                raise ConfigurationError(f"{setting}: got {hook!r}, expected a function")
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigurationError(f"limits: got {limits!r}, expected Limits(...)")
+        if not isinstance(source, str | EventSource):
+            raise ConfigurationError(f"source: got {source!r}, expected a URL or an EventSource")
         options = SourceOptions(name, retain)
         self._source = open_url(source, options) if isinstance(source, str) else source
         self._limits = limits or Limits()
@@ -289,6 +296,8 @@ class Forum:
         """
         keep = Filter.of(ticket=ticket, run_id=run_id, thread_id=thread_id, event_type=event_type)
         asked = asked_by_host(keep, cursor=cursor, tail=tail, limit=limit, default=EARLIEST)
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+            raise InvalidWait(f"wait: got {wait!r}, expected seconds from 0 on")
         return await read_page(await self._lifecycle.ensure(), asked, wait=wait)
 
     def response(

@@ -97,8 +97,9 @@ async def authorize_publish(
     hook: AuthorizePublish | None, connection: HTTPConnection, events: Sequence[ForumEvent]
 ) -> None:
     """Ask the app for a publish. Raises as `authorize_subscription`."""
-    if hook is not None:
-        await _ask(hook, connection, events)
+    if hook is not None and isinstance(await _ask(hook, connection, events), Subscription):
+        logger.error("asgi_forum.authorize_failed: got a Subscription for a publish, expected None or a bool")
+        raise InternalError
 
 
 async def _ask(hook: Callable[..., Any], *asked: object) -> Any:
@@ -132,8 +133,8 @@ class OriginPolicy:
     """
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        if isinstance(allowed, str):
-            raise ConfigurationError(f"allowed_origins: got the string {allowed!r}, expected a list of origins")
+        if isinstance(allowed, str) or not isinstance(allowed, Iterable):
+            raise ConfigurationError(f"allowed_origins: got {allowed!r}, expected a list of origins")
         self._allowed = frozenset(_checked_origin(origin) for origin in allowed)
 
     def check(self, connection: HTTPConnection) -> None:
@@ -163,7 +164,10 @@ def _same_host(origin: str, host: str) -> bool:
 
 
 def _checked_origin(origin: str) -> str:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin if isinstance(origin, str) else "")
+    except ValueError:
+        parts = urlsplit("")
     plain = (
         parts.scheme
         and parts.netloc

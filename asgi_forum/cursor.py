@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from asgi_forum.errors import InvalidCursor
 
-__all__ = ["EARLIEST", "LATEST", "REPLACED", "Cursor", "CursorKey", "Start", "parse_start"]
+__all__ = ["EARLIEST", "LATEST", "REPLACED", "Cursor", "CursorKey", "Start", "fresh_identity", "parse_start"]
 
 UNCHECKED = "-"
 """The check of a position whose own entry is not retained (or never was): no entry has it."""
@@ -45,6 +45,11 @@ class Cursor:
         return cls(epoch, int(sequence), check)
 
 
+def fresh_identity() -> tuple[str, str]:
+    """Draw what names a log that begins: an epoch of 72 random bits, and a secret of 256 (in hexadecimal)."""
+    return secrets.token_urlsafe(9), secrets.token_hex(32)
+
+
 class CursorKey:
     """
     What makes the cursors of one log: its epoch, and the secret that keys the checks.
@@ -61,8 +66,9 @@ class CursorKey:
 
     @classmethod
     def fresh(cls) -> CursorKey:
-        """Draw a new epoch (72 random bits) and secret, for a log that begins."""
-        return cls(secrets.token_urlsafe(9), secrets.token_bytes(32))
+        """Draw a new identity, for a log that begins."""
+        epoch, secret = fresh_identity()
+        return cls(epoch, bytes.fromhex(secret))
 
     def cursor(self, sequence: int, raw: bytes) -> Cursor:
         """Return the cursor just after the entry `raw` (its bytes as the source keeps them) at `sequence`."""

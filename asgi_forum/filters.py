@@ -24,6 +24,8 @@ Values = str | Iterable[str] | None
 
 def _values(name: str, values: Values) -> frozenset[str]:
     """Check what a client gave for one field, and fold it; an empty set keeps everything."""
+    if values is not None and not isinstance(values, str | Iterable):
+        raise InvalidFilter(f"{name}: got {quote(values)}, expected a string or a list of strings")
     given = (values,) if isinstance(values, str) else tuple(values or ())
     if len(given) > MAX_VALUES:
         raise InvalidFilter(f"{name}: got {len(given)} values, expected at most {MAX_VALUES}")

@@ -41,6 +41,9 @@ ActorType = Literal["agent", "operator", "human", "system"]
 MAX_EVENTS = 1000
 """The most events of one publish request."""
 
+MAX_DEPTH = 100
+"""The most levels of a payload: JSON parsers have limits (ours 200), and a payload travels inside frames and lists of them."""
+
 _NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _WORDS = r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$"
 # pydantic also reads numbers and bare dates as times; RFC 3339 (section 5.6) has neither.
@@ -200,7 +203,14 @@ class Entry:
         """Return the fields in which the stored event of the same id has other content than what was given here."""
         document = from_json(stored.json)
         there = {"payload": document["payload"], **document["envelope"]}
-        return sorted(name for name, value in self.given.items() if canonical(there.get(name)) != canonical(value))
+        return sorted(name for name, value in self.named() if canonical(there.get(name)) != canonical(value))
+
+    def named(self) -> list[tuple[str, Any]]:
+        """Return what was given, as the JSON that the log keeps: a payload's tuple is a list there, its key 1 is "1"."""
+        named = [(name, value) for name, value in self.given.items() if name != "payload"]
+        if "payload" in self.given:
+            named.append(("payload", from_json(self.body.partition(b',"payload":')[2])))
+        return named
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +252,11 @@ class StoredEvent:
             document: Any = data if isinstance(data, Mapping) else from_json(data)
             envelope = _envelope(document["envelope"])
             sequence, cursor, payload = document["sequence"], document["cursor"], document["payload"]
-        except (ValueError, KeyError, TypeError) as error:
+            if not (isinstance(sequence, int) and isinstance(cursor, str) and isinstance(payload, dict)):
+                raise TypeError("sequence, cursor and payload are an integer, a string and an object")
+            keys = Keys.of(envelope.ticket, envelope.run_id, envelope.thread_id, envelope.event_type)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvent([{"loc": [], "msg": f"not an event's JSON: {quote(str(error))}"}]) from error
-        keys = Keys.of(envelope.ticket, envelope.run_id, envelope.thread_id, envelope.event_type)
         raw = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else to_json(document)
         return cls(sequence, cursor, raw, keys, [(envelope, payload)])
 
@@ -287,10 +299,15 @@ def _encode_payload(payload: dict[str, Any] | None, index: int) -> bytes:
     if not payload:
         return b"{}"
     try:
-        return _encode_json(payload).encode()
+        encoded = _encode_json(payload).encode()
+        if encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
+            # The parser's own limit is 200; so deep in arrays, a payload of up to MAX_DEPTH passes.
+            from_json(b"[" * (200 - MAX_DEPTH) + encoded + b"]" * (200 - MAX_DEPTH))
+        return encoded
     except (TypeError, ValueError, RecursionError) as error:
-        fault = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidEvent([{"loc": [index, "payload"], "msg": f"not JSON: {fault:.200}"}]) from error
+        deep = isinstance(error, RecursionError) or "recursion limit" in str(error)
+        fault = f"nested too deeply, expected at most {MAX_DEPTH} levels" if deep else f"not JSON: {error!s:.200}"
+        raise InvalidEvent([{"loc": [index, "payload"], "msg": fault}]) from error
 
 
 def new_event_id() -> str:
@@ -368,11 +385,14 @@ def encode_events(events: Sequence[ForumEvent], max_bytes: int) -> list[Entry]:
 
     Raises InvalidEvent, and PayloadTooLarge for an event whose JSON (envelope and payload) has more than `max_bytes`.
     """
-    if not 1 <= len(events) <= MAX_EVENTS:
-        raise InvalidEvent([{"loc": [], "msg": f"expected 1 to {MAX_EVENTS} events; got {len(events)}"}])
+    if not isinstance(events, Sequence) or isinstance(events, str | bytes) or not 1 <= len(events) <= MAX_EVENTS:
+        got = len(events) if isinstance(events, list | tuple) else quote(events)
+        raise InvalidEvent([{"loc": [], "msg": f"expected 1 to {MAX_EVENTS} events; got {got}"}])
     now = utc_now()
     entries: list[Entry] = []
     for index, event in enumerate(events):
+        if not isinstance(event, ForumEvent):
+            raise InvalidEvent([{"loc": [index], "msg": f"expected a ForumEvent; got {quote(event)}"}])
         entry = Entry.of(event, index=index, now=now)
         if len(entry.body) + 2 > max_bytes:
             raise PayloadTooLarge(

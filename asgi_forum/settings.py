@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from asgi_forum.errors import ConfigurationError
 
@@ -83,6 +83,10 @@ class ForumSettings(BaseSettings):
         """Read the environment; ConfigurationError names every variable that is off."""
         try:
             return cls()
+        except SettingsError as error:  # a list that is not JSON; the message names the field
+            raise ConfigurationError(
+                f"ASGI_FORUM_ALLOWED_ORIGINS: expected a JSON list of origins ({error})"
+            ) from error
         except ValidationError as error:
             faults = [
                 f"ASGI_FORUM_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors(include_input=False)

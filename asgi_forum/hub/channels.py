@@ -44,11 +44,11 @@ class Channel:
     Its readers share what is cut from it: the frame at one position is made, and encoded, once.
     """
 
-    __slots__ = ("_events", "_frame", "filter", "idle", "origin", "readers", "start")
+    __slots__ = ("_events", "_floor", "_frame", "filter", "idle", "origin", "readers", "start")
 
     def __init__(self, keep: Filter, origin: Cursor) -> None:
         self.filter = keep
-        self.origin = origin
+        self.origin = self._floor = origin
         self.start = origin.sequence
         self.readers = 0
         self.idle: set[Waiter] = set()
@@ -65,13 +65,14 @@ class Channel:
         """Let go of the events up to a sequence: they have left the tail."""
         index = bisect_right(self._events, through, key=_sequence)
         if index:
-            self.start = max(self.start, self._events[index - 1].sequence)
+            self._floor = Cursor.parse(self._events[index - 1].cursor)
+            self.start = self._floor.sequence
             del self._events[:index]
             self._frame = None
 
     def restart(self, origin: Cursor) -> None:
         """Forget all: the tail began anew."""
-        self.origin = origin
+        self.origin = self._floor = origin
         self.start = origin.sequence
         self._events.clear()
         self._frame = None
@@ -91,10 +92,11 @@ class Channel:
             self._frame = (key, EventsFrame(events, events[-1].cursor))
         return self._frame[1]
 
-    @property
-    def newest(self) -> StoredEvent | None:
-        """The newest matching event that the tail still has."""
-        return self._events[-1] if self._events else None
+    def before_newest(self) -> Cursor | None:
+        """Return a position after which the newest matching event comes first; None where the channel holds none."""
+        if not self._events:
+            return None
+        return Cursor.parse(self._events[-2].cursor) if len(self._events) > 1 else self._floor
 
     def wake(self) -> None:
         """Wake who waits; each is waiting no more."""
@@ -169,7 +171,8 @@ def _places(keep: Filter) -> set[tuple[str, str]]:
     for name, wished, allowed in _FIELDS:
         values = wished(keep) or allowed(keep)
         if values is not None:
-            return {(name, value.casefold()) for value in values if not _inside(name, value, values)}
+            folded = frozenset(value.casefold() for value in values)
+            return {(name, value) for value in folded if not _inside(name, value, folded)}
     return {("", "")}
 
 

@@ -58,7 +58,7 @@ class Hub:
     def __init__(self, source: EventSource, limits: Limits, on_lag: OnLag) -> None:
         self.source = source
         self.limits = limits
-        self.on_lag = on_lag
+        self.on_lag: OnLag = on_lag
         self.live = isinstance(source, LiveSource)
         self.degraded = False
         self.recoveries = 0

@@ -51,7 +51,7 @@ class Observer:
 
     def enter(self, hub: Hub, start: Start) -> None:
         """Take a position in a hub."""
-        self._reader = Reader(hub, self._filter, start)
+        self._reader = Reader(hub, self._filter, start, on_lag="resume")
 
     async def wait_idle(self) -> None:
         """Wait until it has nothing left to do: all that was accepted so far is handled."""

@@ -16,6 +16,7 @@ from asgi_forum.hub.channels import Channel, take
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reads import Read
 from asgi_forum.models import StoredEvent
+from asgi_forum.settings import OnLag
 from asgi_forum.sources.base import Page
 
 __all__ = ["FAR", "Reader", "judge"]
@@ -73,11 +74,13 @@ class Reader:
     idle: whether the last step found nothing to do. examined: how many entries were looked at, beside those of its channel.
     """
 
-    def __init__(self, hub: Hub, keep: Filter, start: Start) -> None:
+    def __init__(self, hub: Hub, keep: Filter, start: Start, *, on_lag: OnLag | None = None) -> None:
         self._hub = hub
+        self._on_lag = on_lag or hub.on_lag
         self._filter = keep
         self._start = start
         self._channel: Channel | None = None
+        self._origin: Cursor | None = None
         self._position: Cursor | None = None
         self._live = False
         self._history = start.tail != 0
@@ -119,6 +122,7 @@ class Reader:
     @property
     def at_end(self) -> bool:
         """Whether nothing lies between the position and the log's end, as last seen."""
+        self.settle()
         tail_end = self._hub.tail.end
         end = (
             max(self._end, tail_end.sequence)
@@ -206,6 +210,10 @@ class Reader:
         if end is None or position.epoch != end.epoch:
             self._leave_channel()
             return None
+        if channel is not None and channel.origin is not self._origin:
+            # The tail has begun anew: what lies in between, and whether it can be had, only the source can say.
+            self._leave_channel()
+            channel = None
         if channel is not None and (position.sequence >= channel.start or self._lags(channel, position)):
             return channel
         if not self._hub.tail.covers(position):
@@ -213,11 +221,12 @@ class Reader:
             return None
         if channel is None:
             channel = self._channel = self._hub.channels.join(self._filter, end)
+            self._origin = channel.origin
         return channel
 
     def _lags(self, channel: Channel, position: Cursor) -> bool:
         """Whether the policy for slow clients applies: to readers that were live, and fell behind."""
-        if not self._live or self._hub.on_lag == "resume":
+        if not self._live or self._on_lag == "resume":
             return False
         max_lag = self._hub.limits.max_lag
         if max_lag is not None:
@@ -248,11 +257,9 @@ class Reader:
         return self._deliver(events, reached, limit)
 
     def _apply_policy(self, channel: Channel, position: Cursor) -> ResetFrame:
-        if self._hub.on_lag == "disconnect":
+        if self._on_lag == "disconnect":
             raise TooSlow
-        newest = channel.newest
-        before = self._hub.tail.before(newest.sequence) if newest else self._hub.tail.end
-        return self._reset("skipped", before or position)
+        return self._reset("skipped", channel.before_newest() or self._hub.tail.end or position)
 
     def _now_live(self) -> LiveFrame | None:
         # While the source is away, nobody knows whether this is the end.

@@ -85,10 +85,3 @@ class Tail:
         events = self._events
         present = (events[sequence] for sequence in range(after + 1, through + 1) if sequence in events)
         return list(islice(present, limit))
-
-    def before(self, sequence: int) -> Cursor | None:
-        """Return the latest position before an entry that the tail can name."""
-        for earlier in range(sequence - 1, self.start.sequence if self.start else sequence, -1):
-            if earlier in self._events:
-                return Cursor.parse(self._events[earlier].cursor)
-        return self.start

@@ -26,7 +26,7 @@ class SourceOptions:
     retain: int = 100_000
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"name: got {self.name!r}, expected 1 to 64 of A-Z a-z 0-9 _ . -")
         if isinstance(self.retain, bool) or not isinstance(self.retain, int) or self.retain < 1:
             raise ConfigurationError(f"retain: got {self.retain!r}, expected an integer above 0")

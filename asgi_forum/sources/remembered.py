@@ -24,13 +24,12 @@ class Trace:
     def conflicts(self, entry: Entry) -> Sequence[str]:
         """Return the fields in which `entry` has other content than the event that is gone, among those that it gives."""
         there = from_json(self.envelope)
-        here = dict(entry.given)
-        found = (
-            []
-            if hash(canonical(here.pop("payload", None))) == self.payload or "payload" not in entry.given
-            else ["payload"]
-        )
-        return sorted(found + [name for name, value in here.items() if there.get(name) != value])
+        found: list[str] = []
+        for name, value in entry.named():
+            same = hash(canonical(value)) == self.payload if name == "payload" else there.get(name) == value
+            if not same:
+                found.append(name)
+        return sorted(found)
 
 
 class Remembered:

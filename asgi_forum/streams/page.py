@@ -113,7 +113,7 @@ async def read_page(running: Running, asked: Asked, *, wait: float = 0.0, place:
     One page examines at most `Limits.page_scan` entries. Raises CursorExpired where a stream would say `forum.reset`,
     SourceUnavailable.
     """
-    reader = Reader(running.hub, asked.filter, asked.start)
+    reader = Reader(running.hub, asked.filter, asked.start, on_lag="resume")
     turn = _Turn(reader)
     if place is not None:
         place.hold(turn)
