@@ -107,7 +107,10 @@ async def _ask(hook: Callable[..., Any], *asked: object) -> Any:
         answer = hook(*asked)
         if inspect.isawaitable(answer):
             answer = await answer
-    except ForumError:
+    except ForumError as error:
+        if isinstance(error, ConfigurationError):  # a fault of the hook's own, no answer
+            logger.exception("asgi_forum.authorize_failed")
+            raise InternalError from error
         raise
     except HTTPException as error:
         raise (Unauthorized if error.status_code == 401 else Forbidden)(str(error.detail)) from error

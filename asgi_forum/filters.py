@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from asgi_forum.errors import InvalidFilter, quote
+from asgi_forum.errors import ConfigurationError, InvalidFilter, quote
 from asgi_forum.models import Keys
 
 __all__ = ["EVERYTHING", "Filter", "Values"]
@@ -129,6 +129,11 @@ def _meet(before: frozenset[str] | None, values: Values) -> frozenset[str] | Non
     if values is None:
         return before
     now = frozenset((values,) if isinstance(values, str) else values)
+    for value in now:
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"narrow: got {value!r}, expected strings (an event without a value can't be named)"
+            )
     return now if before is None else before & now
 
 

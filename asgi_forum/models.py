@@ -41,6 +41,10 @@ ActorType = Literal["agent", "operator", "human", "system"]
 MAX_EVENTS = 1000
 """The most events of one publish request."""
 
+MAX_DETAILS = 100
+MAX_FIELDS = 100
+"""The most faults that are listed, and fields that are looked at: an answer must not be larger than what was wrong."""
+
 MAX_DEPTH = 100
 """The most levels of a payload: JSON parsers have limits (ours 200), and a payload travels inside frames and lists of them."""
 
@@ -322,7 +326,7 @@ def details_of(error: ValidationError, *loc: int | str) -> list[dict[str, Any]]:
     """Return pydantic's faults as `details`: where, and what is wrong with what it got (payloads are not shown)."""
     details: list[dict[str, Any]] = []
     for fault in error.errors(include_url=False, include_context=False):
-        where = [*loc, *fault["loc"]]
+        where = [*loc, *(part if isinstance(part, int) else f"{part:.100}" for part in fault["loc"])]
         got = "" if fault["type"] == "missing" or "payload" in where else f"; got {quote(fault['input'])}"
         details.append(
             {
@@ -362,12 +366,20 @@ def parse_events(document: object) -> list[ForumEvent]:
     events: list[ForumEvent] = []
     details: list[dict[str, Any]] = []
     for loc, each in prefixed:
+        if len(details) >= MAX_DETAILS:
+            break
+        if isinstance(each, Mapping) and len(each) > MAX_FIELDS:
+            count = len(cast("Mapping[object, object]", each))
+            details.append(
+                {"loc": [*loc], "msg": f"expected at most {len(ForumEvent.model_fields)} fields; got {count}"}
+            )
+            continue
         try:
             events.append(ForumEvent.model_validate(each))
         except ValidationError as error:
             details.extend(details_of(error, *loc))
     if details:
-        raise InvalidEvent(details)
+        raise InvalidEvent(details[:MAX_DETAILS])
     return events
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import product
 from operator import attrgetter
 from typing import Protocol
 
@@ -109,15 +110,16 @@ class Channels:
     """
     All channels of a process, found by what an event carries.
 
-    Each channel stands in one index only, under the values of its most telling field, so an event meets the channels of its
-    ticket, thread, run and types, and no others, however many there are.
+    A channel stands in the index under every combination of the values that its filter names: a filter by ticket and run, under
+    its (ticket, run) pairs. An event looks up its own combination for each kind that is in use, so it meets the channels that
+    match, and hardly any other, however many there are.
     """
 
     __slots__ = ("_by", "_channels")
 
     def __init__(self) -> None:
         self._channels: dict[Filter, Channel] = {}
-        self._by: dict[tuple[str, str], list[Channel]] = {}
+        self._by: dict[_Kind, dict[_Values, list[Channel]]] = {}
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -130,8 +132,9 @@ class Channels:
         channel = self._channels.get(keep)
         if channel is None:
             channel = self._channels[keep] = Channel(keep, end)
-            for place in _places(keep):
-                self._by.setdefault(place, []).append(channel)
+            kind, places = _places(keep)
+            for place in places:
+                self._by.setdefault(kind, {}).setdefault(place, []).append(channel)
         channel.readers += 1
         return channel
 
@@ -141,39 +144,53 @@ class Channels:
         channel.readers -= 1
         if channel.readers == 0 and self._channels.get(channel.filter) is channel:
             del self._channels[channel.filter]
-            for place in _places(channel.filter):
-                self._by[place].remove(channel)
-                if not self._by[place]:
-                    del self._by[place]
+            kind, places = _places(channel.filter)
+            for place in places:
+                self._by[kind][place].remove(channel)
+                if not self._by[kind][place]:
+                    del self._by[kind][place]
+                if not self._by[kind]:
+                    del self._by[kind]
 
     def matching(self, keys: Keys) -> Iterator[Channel]:
         """Yield the channels that an event belongs to, each once."""
         ticket, run_id, thread_id, event_type = keys.folded
-        places = [("", ""), ("ticket", ticket), ("run", run_id or ""), ("thread", thread_id or "")]
         words = event_type.split(".")
-        places += [("type", ".".join(words[:count])) for count in range(1, len(words) + 1)]
-        for place in places:
-            for channel in self._by.get(place, ()):
-                if channel.filter.matches(keys):
-                    yield channel
+        for (by_thread, by_ticket, by_run, by_type), index in self._by.items():
+            head = (thread_id if by_thread else None, ticket if by_ticket else None, run_id if by_run else None)
+            for count in range(1, len(words) + 1) if by_type else (0,):
+                for channel in index.get((*head, ".".join(words[:count]) if by_type else None), ()):
+                    if channel.filter.matches(keys):
+                        yield channel
 
 
-_FIELDS: tuple[tuple[str, Callable[[Filter], frozenset[str]], Callable[[Filter], frozenset[str] | None]], ...] = (
-    ("thread", lambda keep: keep.thread_ids, lambda keep: keep.allowed.thread_ids),
-    ("ticket", lambda keep: keep.tickets, lambda keep: keep.allowed.tickets),
-    ("run", lambda keep: keep.run_ids, lambda keep: keep.allowed.run_ids),
-    ("type", lambda keep: keep.types, lambda keep: keep.allowed.types),
-)
+_Kind = tuple[bool, bool, bool, bool]
+_Values = tuple[str | None, str | None, str | None, str | None]
+
+_COMBINATIONS = 256
+"""The most places of one channel, but for the values of its first field: a field that would make more is left to the filter."""
 
 
-def _places(keep: Filter) -> set[tuple[str, str]]:
-    """Return where in the index a filter's channel stands: under its most telling field, wished or allowed."""
-    for name, wished, allowed in _FIELDS:
-        values = wished(keep) or allowed(keep)
-        if values is not None:
-            folded = frozenset(value.casefold() for value in values)
-            return {(name, value) for value in folded if not _inside(name, value, folded)}
-    return {("", "")}
+def _places(keep: Filter) -> tuple[_Kind, list[_Values]]:
+    """Return the fields that a channel is found by (thread, ticket, run, type), and every combination of their values."""
+    allowed = keep.allowed
+    columns: list[list[str | None]] = []
+    size = 1
+    for name, values in (
+        ("thread", keep.thread_ids or allowed.thread_ids),
+        ("ticket", keep.tickets or allowed.tickets),
+        ("run", keep.run_ids or allowed.run_ids),
+        ("type", keep.types or allowed.types),
+    ):
+        folded = None if values is None else frozenset(value.casefold() for value in values)
+        if folded is None or (size > 1 and size * len(folded) > _COMBINATIONS):
+            columns.append([None])
+            continue
+        column: list[str | None] = [value for value in folded if not _inside(name, value, folded)]
+        columns.append(column)
+        size *= max(len(column), 1)
+    by_thread, by_ticket, by_run, by_type = (column != [None] for column in columns)
+    return (by_thread, by_ticket, by_run, by_type), list(product(columns[0], columns[1], columns[2], columns[3]))
 
 
 def _inside(name: str, value: str, values: frozenset[str]) -> bool:

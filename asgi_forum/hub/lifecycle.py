@@ -85,6 +85,7 @@ class Running:
                     tasks.cancel_scope.cancel()
         finally:
             self._tasks = None
+            self.hub.reads.close()
             with anyio.move_on_after(self.limits.stop_after, shield=True):
                 await self.source.close()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from asgi_forum.cursor import Start
@@ -87,6 +89,7 @@ class Observer:
             with anyio.CancelScope() as self._scope:
                 while True:
                     await self._turn(reader)
+                    await anyio.lowlevel.checkpoint()  # a callback that never waits must not keep the loop
         finally:
             self._settle()
             reader.close()
@@ -125,8 +128,16 @@ class Observer:
             else:
                 # A limiter of its own: an observer that hangs must not use up the threads that the host's endpoints run in.
                 limiter = anyio.CapacityLimiter(1)
-                await anyio.to_thread.run_sync(self._callback, event, abandon_on_cancel=True, limiter=limiter)
-        except Exception:
+                answer = await anyio.to_thread.run_sync(self._callback, event, abandon_on_cancel=True, limiter=limiter)
+                if inspect.isawaitable(answer):  # a lambda around a coroutine function
+                    await answer
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            # A CancelledError of its own (it awaited a task that was cancelled) or a SystemExit ends nothing here either.
             logger.exception("asgi_forum.observer_raised: %s at sequence %d", self._name, event.sequence)
             counters.observer_errors += 1
         finally:

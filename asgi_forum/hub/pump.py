@@ -17,6 +17,8 @@ __all__ = ["Backoff", "Pump"]
 logger = logging.getLogger("asgi_forum.pump")
 
 _PAGE = 1000
+_STEADY = 5.0
+"""Seconds after which a feed counts as one that works: one that breaks at once is not asked for faster and faster."""
 
 
 class Backoff:
@@ -51,7 +53,12 @@ class Pump:
                 await self.contact()
                 end = self._hub.tail.end
                 if end is not None:
-                    await self._source.follow(end, self._hub.accept)
+                    began = anyio.current_time()
+                    try:
+                        await self._source.follow(end, self._hub.accept)
+                    finally:
+                        if anyio.current_time() - began > _STEADY:
+                            self._backoff.reset()
             except SourceUnavailable as error:
                 self._lost(str(error))
             except Exception:
@@ -71,7 +78,6 @@ class Pump:
         while (end := self._hub.tail.end) is not None and end != page.end:
             page = await self._source.read(end.sequence, _PAGE)
             self._hub.accept(page)
-        self._backoff.reset()
         self._hub.reached()
 
     def _lost(self, why: str) -> None:

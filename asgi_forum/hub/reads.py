@@ -35,6 +35,12 @@ class Read:
             raise self._error or SourceUnavailable()
         return self._page
 
+    def fail(self, error: ForumError) -> None:
+        """Answer with an error; who has an answer keeps it."""
+        if not self._done.is_set():
+            self._error = error
+            self._done.set()
+
     async def run(self, read: Callable[[], Awaitable[Page]]) -> None:
         """Read, and tell all who wait."""
         try:
@@ -61,10 +67,17 @@ class SharedReads:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._running: set[_Key] = set()
         self._waiting: dict[_Key, Read] = {}
+        self._open: set[Read] = set()
 
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Say whose tasks the reads are."""
         self._tasks = tasks
+
+    def close(self) -> None:
+        """Begin no more, and end those that nobody will answer any more: their tasks are gone."""
+        self._tasks = None
+        for read in tuple(self._open):
+            read.fail(SourceUnavailable("the forum is stopping"))
 
     def read(self, after: int, limit: int) -> Read:
         """Ask for the page after a sequence."""
@@ -80,6 +93,7 @@ class SharedReads:
         if self._tasks is None:
             raise SourceUnavailable("the forum is starting")
         read = self._waiting[key] = Read()
+        self._open.add(read)
         if key not in self._running:
             self._running.add(key)
             self._tasks.start_soon(self._serve, key)
@@ -92,5 +106,6 @@ class SharedReads:
         try:
             while (read := self._waiting.pop(key, None)) is not None:
                 await read.run(lambda: call(sequence, limit))
+                self._open.discard(read)
         finally:
             self._running.discard(key)

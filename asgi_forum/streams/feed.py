@@ -71,6 +71,8 @@ class Feed:
         """End the stream with an error, at its next frame. The first error counts."""
         self._ended = self._ended or error
         self.reader.wake()
+        if self._stepping is not None:
+            self._stepping.cancel()
 
     def close(self) -> None:
         """Let go of the reader. Harmless when closed."""
@@ -100,9 +102,12 @@ class Feed:
         while True:
             if self._ended is not None:
                 raise self._ended
+            if self._turns >= _TURNS:  # before the position moves: a cancellation that comes here loses nothing
+                self._turns = 0
+                await anyio.lowlevel.checkpoint()
             frame = self._tell_degraded() or await self._step() or self._tell_alive()
             if frame is not None:
-                return await self._stamp(frame)
+                return self._stamp(frame)
             if self._away:
                 with anyio.CancelScope(deadline=self._retry_at):
                     await self.reader.wait()
@@ -161,16 +166,10 @@ class Feed:
     def _heartbeat(self) -> HeartbeatFrame:
         return HeartbeatFrame(self.reader.cursor, self._told_degraded or None)
 
-    async def _stamp(self, frame: Frame) -> Frame:
+    def _stamp(self, frame: Frame) -> Frame:
         self._beat.frame_sent(now=anyio.current_time())
         self._hub.counters.frames += 1
         if isinstance(frame, EventsFrame):
             self._hub.counters.delivered += len(frame.events)
         self._turns += 1
-        if self._turns >= _TURNS:
-            self._turns = 0
-            with anyio.CancelScope(
-                shield=True
-            ):  # the position has moved: this frame must not be lost to a cancellation
-                await anyio.lowlevel.checkpoint()
         return frame

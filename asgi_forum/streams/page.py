@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from asgi_forum.cursor import EARLIEST
-from asgi_forum.errors import CursorExpired, ForumError, SourceUnavailable
+from asgi_forum.errors import CursorExpired, ForumError, ShuttingDown, SourceUnavailable
 from asgi_forum.frames import EventsFrame, ResetFrame
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
@@ -54,12 +54,15 @@ class _Turn:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.ended = False
+        self.reading: anyio.CancelScope | None = None
 
     def end(self, error: ForumError) -> None:
         """Stop waiting. What the page has is an answer, so the error is not told."""
         del error
         self.ended = True
         self._reader.wake()
+        if self.reading is not None:
+            self.reading.cancel()
 
 
 async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> None:
@@ -133,7 +136,10 @@ async def _filled(running: Running, reader: Reader, turn: _Turn, limit: int, dea
             raise SourceUnavailable
         over = bool(events) or turn.ended or anyio.current_time() >= deadline
         left = limits.page_scan - reader.examined
-        frame = await reader.step(limit - len(events), join=not over, most=left, room=room)
+        with anyio.CancelScope() as turn.reading:
+            frame = await reader.step(limit - len(events), join=not over, most=left, room=room)
+        if turn.reading.cancelled_caught:  # the forum stops, and the source has not answered
+            raise ShuttingDown
         if isinstance(frame, ResetFrame):
             if events:  # told by the next page, whose cursor is this one's
                 return ForumPage(events, events[-1].cursor, has_more=True)

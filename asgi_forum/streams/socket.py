@@ -29,7 +29,7 @@ from asgi_forum.models import rfc3339, utc_now
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import refuse_websocket
-from asgi_forum.streams.request import asked_by_message
+from asgi_forum.streams.request import Asked, asked_by_message
 from asgi_forum.streams.websocket import GoneError, accept, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
@@ -125,8 +125,9 @@ class _Socket:
         most = self._door.running.limits.subscriptions
         if len(self._subscriptions) >= most:
             raise TooManySubscriptions(f"{most} subscriptions are open on this connection, as many as it may have")
+        asked = asked_by_message(command)  # at once, so that a command that is off leaves its id free for the next one
         subscription = self._subscriptions[subscription_id] = _Subscription(anyio.CancelScope())
-        self._tasks.start_soon(self._run, subscription_id, subscription, command)
+        self._tasks.start_soon(self._run, subscription_id, subscription, asked)
 
     async def _unsubscribe(self, subscription_id: str) -> None:
         subscription = self._subscriptions.get(subscription_id)
@@ -136,19 +137,18 @@ class _Socket:
         await subscription.done.wait()  # so that nothing with this id follows the answer
         await self._say(command_frame("unsubscribed", id=subscription_id))
 
-    async def _run(self, subscription_id: str, subscription: _Subscription, command: Mapping[str, Any]) -> None:
+    async def _run(self, subscription_id: str, subscription: _Subscription, asked: Asked) -> None:
         try:
             with subscription.scope:
-                await self._stream(subscription_id, command)
+                await self._stream(subscription_id, asked)
         except GoneError:
             self._tasks.cancel_scope.cancel()
         finally:
             self._subscriptions.pop(subscription_id, None)
             subscription.done.set()
 
-    async def _stream(self, subscription_id: str, command: Mapping[str, Any]) -> None:
+    async def _stream(self, subscription_id: str, asked: Asked) -> None:
         try:
-            asked = asked_by_message(command)
             granted = await self._door.grant(self._connection, asked)
         except ForumError as error:
             self._door.running.hub.counters.refusal(error.code)

@@ -77,6 +77,8 @@ class ForumSubscription:
     async def aclose(self) -> None:
         """Unsubscribe. Harmless when that was done, or never begun."""
         self._cursor = self.cursor
+        if self._feed is not None:
+            self._feed.end(ForumClosed("this subscription is closed"))  # for a task that is waiting in it
         self._feed = None
         self._buffer.clear()
         self._stack.close()
