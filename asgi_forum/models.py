@@ -45,7 +45,7 @@ MAX_DETAILS = 100
 MAX_FIELDS = 100
 """The most faults that are listed, and fields that are looked at: an answer must not be larger than what was wrong."""
 
-MAX_DEPTH = 100
+MAX_DEPTH = 150
 """The most levels of a payload: JSON parsers have limits (ours 200), and a payload travels inside frames and lists of them."""
 
 _NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"

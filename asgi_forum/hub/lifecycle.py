@@ -140,6 +140,8 @@ class Lifecycle:
         self._holder: asyncio.Task[None] | None = None
         self._starting: asyncio.Future[None] | None = None
         self._signals = _Signals()
+        self._draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed_in: asyncio.AbstractEventLoop | None = None
         self.observers: list[Observer] = []
 
@@ -163,6 +165,8 @@ class Lifecycle:
                 "this forum is at work in another event loop, which is still open; use one forum for each loop"
             )
         if running is None:
+            if reopen or (self._loop is not None and self._loop is not loop):
+                self._draining = False
             if self._closed_in is loop and not reopen:
                 raise ForumClosed
             running = self._start(loop)
@@ -173,7 +177,8 @@ class Lifecycle:
         return running
 
     def drain(self) -> None:
-        """Refuse new streams and end the open ones. Harmless when nothing is open."""
+        """Refuse new streams and end the open ones; before the start, what starts then refuses. Harmless when done before."""
+        self._draining = True
         if (running := self.running) is not None:
             running.streams.end_all(ShuttingDown())
 
@@ -202,6 +207,9 @@ class Lifecycle:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Running:
         running = self._running = self._make()
+        if self._draining:
+            running.streams.end_all(ShuttingDown())
+        self._loop = loop
         starting = self._starting = loop.create_future()
         for observer in self.observers:
             running.observe(observer)

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from asgi_forum.errors import ForumError, SourceUnavailable
-from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame
+from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, ResetFrame
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.watchdog import Watchdog
@@ -21,6 +21,9 @@ __all__ = ["Ending", "Feed"]
 
 _TURNS = 16
 """Frames in a row after which other tasks get their turn, whether or not sending has waited."""
+
+BEGIN = 1.0
+"""Seconds that the beginning of a stream waits for the source, to fix where it begins."""
 
 RETRY = 1.0
 """Seconds after which a reader that alone could not reach the source tries again; spread by half."""
@@ -91,6 +94,19 @@ class Feed:
             self.reader.wake()
             if self._stepping is not None:
                 self._stepping.cancel()  # the source takes its time; the read goes on, and is waited for again
+
+    async def begin(self) -> ResetFrame | None:
+        """
+        Fix the starting position, before the client hears that the stream began; return the reset if it can't be served.
+
+        At most BEGIN seconds: where the source takes longer, or is away, the position is fixed at the first contact.
+        """
+        try:
+            with anyio.move_on_after(BEGIN):
+                return await self.reader.begin()
+        except SourceUnavailable:
+            pass
+        return None
 
     async def next(self) -> Frame:
         """

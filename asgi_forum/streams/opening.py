@@ -28,6 +28,17 @@ class Door:
         """Ask the app. Raises Unauthorized, Forbidden, InternalError."""
         return await authorize_subscription(self.authorize, connection, asked.filter)
 
+    async def opened(self, asked: Asked, granted: Subscription) -> Feed:
+        """Open a stream that begins before its first frame: `latest` and `tail` are fixed when the client hears of it."""
+        feed = self.open(asked, granted)
+        if asked.start.tail is not None:
+            try:
+                await feed.begin()
+            except BaseException:
+                feed.close()
+                raise
+        return feed
+
     def open(self, asked: Asked, granted: Subscription) -> Feed:
         """Open the stream; close it when done. Nothing waits here: the source may be away."""
         running = self.running

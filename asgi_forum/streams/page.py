@@ -73,7 +73,9 @@ async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> 
         wait = asked_wait(connection)
         granted = await door.grant(connection, asked)
         asked = Asked(granted.filter, asked.start, asked.limit)
-        if wait:
+        left = granted.seconds_left()
+        wait = wait if left is None else min(wait, max(left, 0.001))  # no longer than it is authorized
+        if wait > 0:
             page = await _waiting_page(connection, receive, door.running, asked, wait)
         else:
             page = await read_page(door.running, asked)

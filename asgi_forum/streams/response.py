@@ -42,7 +42,7 @@ class ForumResponse(EventSourceResponse):
             with ExitStack() as stack:
                 address = self._connection.client.host if self._connection.client else None
                 place = stack.enter_context(door.running.streams.admitted("sse", address))
-                feed = door.open(self._asked, granted)
+                feed = await door.opened(self._asked, granted)
                 stack.callback(feed.close)
                 place.hold(feed)
                 self.body_iterator = chunks(feed)

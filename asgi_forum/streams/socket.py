@@ -18,12 +18,11 @@ from asgi_forum.errors import (
     ForumError,
     IdInUse,
     InvalidMessage,
-    SourceUnavailable,
     TooManySubscriptions,
     UnknownId,
     quote,
 )
-from asgi_forum.frames import ErrorFrame, ResetFrame, command_frame
+from asgi_forum.frames import ErrorFrame, command_frame
 from asgi_forum.hub.streams import Place
 from asgi_forum.models import rfc3339, utc_now
 from asgi_forum.streams.feed import Feed
@@ -33,9 +32,6 @@ from asgi_forum.streams.request import Asked, asked_by_message
 from asgi_forum.streams.websocket import GoneError, accept, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
-
-_BEGIN = 1.0
-"""Seconds that `subscribed` waits for the source, to say where the subscription begins."""
 
 
 @dataclass(slots=True, eq=False)
@@ -156,8 +152,10 @@ class _Socket:
             return await self._say(ErrorFrame.of(error).text_for(subscription_id))
         feed = self._door.open(asked, granted)
         try:
-            reset = await _begun(feed)
-            await self._say(command_frame("subscribed", id=subscription_id, next_cursor=feed.reader.cursor))
+            reset = await feed.begin()
+            # A position after a reset is not told before the reset: who came back to it would never hear of it.
+            cursor = None if reset else feed.reader.cursor
+            await self._say(command_frame("subscribed", id=subscription_id, next_cursor=cursor))
             if reset is not None:
                 await self._say(reset.text_for(subscription_id))
             await self._frames(subscription_id, feed)
@@ -175,15 +173,6 @@ class _Socket:
     async def _say(self, text: str) -> None:
         async with self._lock:
             await send_text(self._send, text)
-
-
-async def _begun(feed: Feed) -> ResetFrame | None:
-    try:
-        with anyio.move_on_after(_BEGIN):
-            return await feed.reader.begin()
-    except SourceUnavailable:
-        pass
-    return None  # fixed at the first contact; the stream says that it waits
 
 
 def _read(message: str | bytes) -> dict[str, Any]:

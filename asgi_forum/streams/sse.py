@@ -7,7 +7,7 @@ from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.cursor import LATEST
 from asgi_forum.errors import ForumError
@@ -32,12 +32,14 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
         granted = await door.grant(connection, asked)
         address = connection.client.host if connection.client else None
         with door.running.streams.admitted("sse", address) as place:
-            await send({"type": "http.response.start", "status": 200, "headers": headers_of(SSE_HEADERS)})
+            start: Message = {"type": "http.response.start", "status": 200, "headers": headers_of(SSE_HEADERS)}
             if scope["method"] == "HEAD":
+                await send(start)
                 await send({"type": "http.response.body", "body": b""})
                 return
-            feed = door.open(asked, granted)
+            feed = await door.opened(asked, granted)
             try:
+                await send(start)
                 await _stream(receive, send, feed, place)
             finally:
                 feed.close()

@@ -10,7 +10,7 @@ from typing import Self
 
 import anyio
 
-from asgi_forum.errors import ForumClosed, ForumReset, ShuttingDown, SourceUnavailable
+from asgi_forum.errors import ForumClosed, ForumReset, ShuttingDown
 from asgi_forum.frames import EventsFrame, Frame, ResetFrame
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.models import StoredEvent
@@ -47,7 +47,7 @@ class ForumSubscription:
     @property
     def cursor(self) -> str | None:
         """The position after the last event that was yielded, safe to resume from; None while it is not fixed."""
-        if self._buffer or self._feed is None:
+        if self._buffer or self._feed is None or self._reset is not None:
             return self._cursor
         return self._feed.reader.cursor or self._cursor
 
@@ -61,11 +61,8 @@ class ForumSubscription:
             feed = self._open(running, self._asked)
             stack.callback(feed.close)
             place.hold(feed)
-            try:
-                self._reset = await feed.reader.begin()
-            except SourceUnavailable:
-                pass  # fixed at the first contact
-            self._feed, self._cursor = feed, feed.reader.cursor
+            self._reset = await feed.begin()
+            self._feed, self._cursor = feed, None if self._reset else feed.reader.cursor
             self._stack = stack.pop_all()
         return self
 

@@ -39,9 +39,9 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
         granted = await door.grant(connection, asked)
         address = connection.client.host if connection.client else None
         with door.running.streams.admitted("websocket", address) as place:
-            await accept(receive, send)
-            feed = door.open(asked, granted)
+            feed = await door.opened(asked, granted)
             try:
+                await accept(receive, send)
                 await _stream(receive, send, feed, place)
             finally:
                 feed.close()
