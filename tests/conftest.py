@@ -1,0 +1,32 @@
+"""What all tests share: the event loop they run on, and how Hypothesis explores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.wire.host import Host
+
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,  # the same histories every time: a failure is a failure for everybody
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run asynchronous tests on asyncio: the event loop of every ASGI server that is supported."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """A running server, one for all tests: each mounts forums of its own into it."""
+    with Host().running() as running:
+        yield running
