@@ -420,11 +420,11 @@ class ConfigurationError(ForumError):
 
 
 def error_types() -> dict[str, type[ForumError]]:
-    """Return every error's class by its code."""
+    """Return every error's class by its code; of several with one code, the one that a server answers with."""
     found: dict[str, type[ForumError]] = {}
     pending = ForumError.__subclasses__()
     while pending:
         kind = pending.pop()
         pending.extend(kind.__subclasses__())
         found[kind.code] = kind
-    return found
+    return {**found, InternalError.code: InternalError}

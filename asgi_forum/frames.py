@@ -119,6 +119,7 @@ class ErrorFrame(_Encoded):
 
 
 Frame = EventsFrame | LiveFrame | HeartbeatFrame | ResetFrame | ErrorFrame
+"""Any frame of a stream (section 3 of the protocol)."""
 
 
 def command_frame(kind: str, **fields: object) -> str:

@@ -259,9 +259,13 @@ class StoredEvent:
             if not (isinstance(sequence, int) and isinstance(cursor, str) and isinstance(payload, dict)):
                 raise TypeError("sequence, cursor and payload are an integer, a string and an object")
             keys = Keys.of(envelope.ticket, envelope.run_id, envelope.thread_id, envelope.event_type)
+            raw = (
+                data
+                if isinstance(data, bytes)
+                else (data if isinstance(data, str) else _encode_json(document)).encode()
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvent([{"loc": [], "msg": f"not an event's JSON: {quote(str(error))}"}]) from error
-        raw = data.encode() if isinstance(data, str) else data if isinstance(data, bytes) else to_json(document)
         return cls(sequence, cursor, raw, keys, [(envelope, payload)])
 
     @property
