@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forum"]
 
-logger = logging.getLogger("asgi_forum.publish")
+logger: logging.Logger = logging.getLogger("asgi_forum.publish")
 
 
 class Forum:
@@ -91,6 +91,8 @@ class Forum:
             raise ConfigurationError(f"source: got {source!r}, expected a URL or an EventSource")
         options = SourceOptions(name, retain)
         self._source = open_url(source, options) if isinstance(source, str) else source
+        if allow_publish and not isinstance(self._source, WritableSource):
+            raise ConfigurationError(f"allow_publish: the source {self._source.kind!r} takes no events")
         self._limits = limits or Limits()
         self._on_lag: OnLag = on_lag
         self._heartbeat = float(heartbeat)
@@ -132,7 +134,7 @@ class Forum:
             await endpoints.http(scope, receive, send)
 
     @asynccontextmanager
-    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
         """
         Start now, and stop at the end: for `Starlette(lifespan=forum.lifespan)`, or inside a lifespan of the host's own.
 
@@ -348,7 +350,7 @@ class Forum:
         available = not running.hub.degraded
         if not running.hub.live:
             try:
-                end = (await self._source.read(FAR, 0)).end
+                end = (await running.hub.reads.read(FAR, 0).page()).end
             except SourceUnavailable:
                 available = False
         counts = running.streams.by_transport

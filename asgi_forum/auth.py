@@ -35,7 +35,7 @@ __all__ = [
     "authorize_subscription",
 ]
 
-logger = logging.getLogger("asgi_forum.auth")
+logger: logging.Logger = logging.getLogger("asgi_forum.auth")
 
 
 @dataclass(frozen=True, slots=True)

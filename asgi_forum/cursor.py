@@ -61,7 +61,7 @@ class CursorKey:
     __slots__ = ("_hash", "epoch")
 
     def __init__(self, epoch: str, secret: bytes) -> None:
-        self.epoch = epoch
+        self.epoch: str = epoch
         self._hash = blake2b(key=secret, digest_size=6)
 
     @classmethod

@@ -116,13 +116,15 @@ class ForumError(Exception):
 class BadRequest(ForumError):
     """A parameter is off; the message names it, what it got and what it takes."""
 
-    code, status, close_code = "bad_request", 400, 1008
+    code: ClassVar[str] = "bad_request"
+    status: ClassVar[int] = 400
+    close_code: ClassVar[int] = 1008
 
 
 class InvalidCursor(BadRequest):
     """A cursor that can't be read. A readable cursor of another log is no error: it leads to a reset."""
 
-    code = "invalid_cursor"
+    code: ClassVar[str] = "invalid_cursor"
 
     def __init__(self, got: object) -> None:
         takes = "one of this forum's cursors, 'earliest', 'latest' or an integer >= 0"
@@ -132,31 +134,33 @@ class InvalidCursor(BadRequest):
 class InvalidTail(BadRequest):
     """`tail` is no integer from 0 to 1000, or came together with `cursor`."""
 
-    code = "invalid_tail"
+    code: ClassVar[str] = "invalid_tail"
 
 
 class InvalidLimit(BadRequest):
     """`limit` is no integer from 1 to 1000."""
 
-    code = "invalid_limit"
+    code: ClassVar[str] = "invalid_limit"
 
 
 class InvalidFilter(BadRequest):
     """A filter value that is blank, too long or of the wrong form, or too many of them."""
 
-    code = "invalid_filter"
+    code: ClassVar[str] = "invalid_filter"
 
 
 class InvalidWait(BadRequest):
     """`wait` is no number of seconds from 0 to 60."""
 
-    code = "invalid_wait"
+    code: ClassVar[str] = "invalid_wait"
 
 
 class Unauthorized(ForumError):
     """The app's authorization wants to know first who is asking."""
 
-    code, status, close_code = "unauthorized", 401, 1008
+    code: ClassVar[str] = "unauthorized"
+    status: ClassVar[int] = 401
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, message: str = "authorization is required") -> None:
         super().__init__(message)
@@ -165,13 +169,15 @@ class Unauthorized(ForumError):
 class AuthorizationExpired(Unauthorized):
     """The authorization of an open stream has come to its end."""
 
-    code = "authorization_expired"
+    code: ClassVar[str] = "authorization_expired"
 
 
 class Forbidden(ForumError):
     """The app's authorization refused."""
 
-    code, status, close_code = "forbidden", 403, 1008
+    code: ClassVar[str] = "forbidden"
+    status: ClassVar[int] = 403
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, message: str = "not allowed") -> None:
         super().__init__(message)
@@ -180,13 +186,13 @@ class Forbidden(ForumError):
 class OriginNotAllowed(Forbidden):
     """A browser's page of another origin, which the forum does not allow."""
 
-    code = "origin_not_allowed"
+    code: ClassVar[str] = "origin_not_allowed"
 
 
 class PublishDisabled(Forbidden):
     """Publishing over HTTP is off."""
 
-    code = "publish_disabled"
+    code: ClassVar[str] = "publish_disabled"
 
     def __init__(self) -> None:
         super().__init__("publishing over HTTP is off for this forum (allow_publish=True turns it on)")
@@ -195,17 +201,21 @@ class PublishDisabled(Forbidden):
 class NotFound(ForumError):
     """No such address."""
 
-    code, status, close_code = "not_found", 404, 1008
+    code: ClassVar[str] = "not_found"
+    status: ClassVar[int] = 404
+    close_code: ClassVar[int] = 1008
 
 
 class MethodNotAllowed(ForumError):
     """An address that does not take this method; `allow` lists those it takes."""
 
-    code, status, close_code = "method_not_allowed", 405, 1008
+    code: ClassVar[str] = "method_not_allowed"
+    status: ClassVar[int] = 405
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, method: str, allow: Sequence[str]) -> None:
         super().__init__(f"method: got {quote(method)}, expected one of {', '.join(allow)}")
-        self.allow = tuple(allow)
+        self.allow: tuple[str, ...] = tuple(allow)
 
     def headers(self) -> dict[str, str]:
         """Name the methods that the address takes."""
@@ -215,13 +225,15 @@ class MethodNotAllowed(ForumError):
 class EventIdConflict(ForumError):
     """An `event_id` that the forum has, with other content. Nothing of the request was published."""
 
-    code, status, close_code = "event_id_conflict", 409, 1008
+    code: ClassVar[str] = "event_id_conflict"
+    status: ClassVar[int] = 409
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, event_id: str, fields: Sequence[str], index: int = 0) -> None:
         named = ", ".join(fields)
         super().__init__(f"event_id {quote(event_id)} is taken by an event with another {named}; nothing was published")
         self.event_id = event_id
-        self.fields = tuple(fields)
+        self.fields: tuple[str, ...] = tuple(fields)
         self.index = index
 
     def extra(self) -> dict[str, Any]:
@@ -232,7 +244,9 @@ class EventIdConflict(ForumError):
 class CursorExpired(ForumError):
     """A page can't go on from its cursor; `earliest_cursor` lies just before the earliest retained event."""
 
-    code, status, close_code = "cursor_expired", 410, 1008
+    code: ClassVar[str] = "cursor_expired"
+    status: ClassVar[int] = 410
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, reason: ResetReason, earliest_cursor: str) -> None:
         super().__init__(
@@ -249,7 +263,9 @@ class CursorExpired(ForumError):
 class PayloadTooLarge(ForumError):
     """An event or a request over its size; `index` is the event's, where it is an event."""
 
-    code, status, close_code = "payload_too_large", 413, 1009
+    code: ClassVar[str] = "payload_too_large"
+    status: ClassVar[int] = 413
+    close_code: ClassVar[int] = 1009
 
     def __init__(self, message: str, index: int | None = None) -> None:
         super().__init__(message)
@@ -263,7 +279,9 @@ class PayloadTooLarge(ForumError):
 class UnsupportedMediaType(ForumError):
     """A request body that is not JSON by its content type."""
 
-    code, status, close_code = "unsupported_media_type", 415, 1008
+    code: ClassVar[str] = "unsupported_media_type"
+    status: ClassVar[int] = 415
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, got: str) -> None:
         super().__init__(f"content-type: got {quote(got)}, expected 'application/json'")
@@ -276,10 +294,12 @@ class InvalidEvent(ForumError):
     `details` lists every fault as `{"loc": [...], "msg": "..."}`; `loc` begins with the event's index where a list was given.
     """
 
-    code, status, close_code = "invalid_event", 422, 1008
+    code: ClassVar[str] = "invalid_event"
+    status: ClassVar[int] = 422
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, details: Sequence[dict[str, Any]]) -> None:
-        self.details = list(details)
+        self.details: list[dict[str, Any]] = list(details)
         first = self.details[0]
         where = ".".join(map(str, first["loc"]))
         more = f" (and {len(self.details) - 1} more)" if len(self.details) > 1 else ""
@@ -298,13 +318,15 @@ class Unavailable(ForumError):
     id of the request: repeating it with them is safe.
     """
 
-    code, status, close_code = "unavailable", 503, 1013
+    code: ClassVar[str] = "unavailable"
+    status: ClassVar[int] = 503
+    close_code: ClassVar[int] = 1013
     retry_after: int = 1
 
     def __init__(self, message: str, *, outcome: Outcome | None = None, event_ids: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.outcome: Outcome | None = outcome
-        self.event_ids = tuple(event_ids)
+        self.event_ids: tuple[str, ...] = tuple(event_ids)
 
     def extra(self) -> dict[str, Any]:
         """Say what became of a publish, and the ids to repeat it with."""
@@ -318,15 +340,16 @@ class Unavailable(ForumError):
 class TooManyConnections(Unavailable):
     """A limit of open streams is reached."""
 
-    code, status = "too_many_connections", 429
-    retry_after = 5
+    code: ClassVar[str] = "too_many_connections"
+    status: ClassVar[int] = 429
+    retry_after: int = 5
 
 
 class SourceUnavailable(Unavailable):
     """The source can't be reached just now."""
 
-    code = "source_unavailable"
-    retry_after = 2
+    code: ClassVar[str] = "source_unavailable"
+    retry_after: int = 2
 
     def __init__(
         self,
@@ -341,7 +364,8 @@ class SourceUnavailable(Unavailable):
 class ShuttingDown(Unavailable):
     """The forum is stopping; another process, or this one in a moment, goes on."""
 
-    code, close_code = "shutting_down", 1012
+    code: ClassVar[str] = "shutting_down"
+    close_code: ClassVar[int] = 1012
 
     def __init__(
         self,
@@ -356,7 +380,7 @@ class ShuttingDown(Unavailable):
 class TooSlow(Unavailable):
     """The client could not keep up, and the slow-client policy is to disconnect it. It may resume from its last cursor."""
 
-    code = "too_slow"
+    code: ClassVar[str] = "too_slow"
 
     def __init__(self, message: str = "the client is too slow; it may resume from its last cursor") -> None:
         super().__init__(message)
@@ -365,25 +389,27 @@ class TooSlow(Unavailable):
 class InvalidMessage(ForumError):
     """A message on `/socket` that is none of its commands."""
 
-    code, status, close_code = "invalid_message", 400, 1008
+    code: ClassVar[str] = "invalid_message"
+    status: ClassVar[int] = 400
+    close_code: ClassVar[int] = 1008
 
 
 class IdInUse(InvalidMessage):
     """A subscription of that id is there."""
 
-    code = "id_in_use"
+    code: ClassVar[str] = "id_in_use"
 
 
 class UnknownId(InvalidMessage):
     """No subscription has that id."""
 
-    code = "unknown_id"
+    code: ClassVar[str] = "unknown_id"
 
 
 class TooManySubscriptions(InvalidMessage):
     """The connection's limit of subscriptions is reached."""
 
-    code = "too_many_subscriptions"
+    code: ClassVar[str] = "too_many_subscriptions"
 
 
 class InternalError(ForumError):
@@ -400,7 +426,9 @@ class ForumReset(ForumError):
     Reload the state that was built from events, and go on: iterating again continues from `next_cursor`.
     """
 
-    code, status, close_code = "forum.reset", 410, 1008
+    code: ClassVar[str] = "forum.reset"
+    status: ClassVar[int] = 410
+    close_code: ClassVar[int] = 1008
 
     def __init__(self, reason: ResetReason, next_cursor: str) -> None:
         super().__init__(f"{reason}: the events before {next_cursor} can't be delivered; reload, and go on")

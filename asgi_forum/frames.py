@@ -54,7 +54,7 @@ class _Encoded:
 class EventsFrame(_Encoded):
     """Matching events, oldest first, at least one. `next_cursor` is the position just after the last."""
 
-    type = "forum.events"
+    type: ClassVar[str] = "forum.events"
     events: Sequence[StoredEvent]
     next_cursor: str
     sent_at: str = field(default_factory=_now)
@@ -78,7 +78,7 @@ class EventsFrame(_Encoded):
 class LiveFrame(_Encoded):
     """Stored history is delivered. `mode` is `heartbeat` where the source has no live feed: then only heartbeats follow."""
 
-    type = "forum.live"
+    type: ClassVar[str] = "forum.live"
     mode: Mode
     next_cursor: str | None
     sent_at: str = field(default_factory=_now)
@@ -88,7 +88,7 @@ class LiveFrame(_Encoded):
 class HeartbeatFrame(_Encoded):
     """Nothing else was sent for a while. `next_cursor` moves past events that the filter left out; `degraded`: the source is away."""
 
-    type = "heartbeat"
+    type: ClassVar[str] = "heartbeat"
     next_cursor: str | None
     degraded: bool | None = None
     sent_at: str = field(default_factory=_now)
@@ -98,7 +98,7 @@ class HeartbeatFrame(_Encoded):
 class ResetFrame(_Encoded):
     """Events between the reader's position and `next_cursor` can't be delivered. Reload; the stream goes on from `next_cursor`."""
 
-    type = "forum.reset"
+    type: ClassVar[str] = "forum.reset"
     reason: ResetReason
     next_cursor: str
     sent_at: str = field(default_factory=_now)
@@ -108,7 +108,7 @@ class ResetFrame(_Encoded):
 class ErrorFrame(_Encoded):
     """The last frame before the server ends a stream, or the answer to a command of `/socket` that was off."""
 
-    type = "forum.error"
+    type: ClassVar[str] = "forum.error"
     code: str
     message: str
 

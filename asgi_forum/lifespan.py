@@ -11,7 +11,7 @@ from asgi_forum.hub.lifecycle import Lifecycle
 
 __all__ = ["serve_lifespan"]
 
-logger = logging.getLogger("asgi_forum.lifecycle")
+logger: logging.Logger = logging.getLogger("asgi_forum.lifecycle")
 
 
 async def serve_lifespan(lifecycle: Lifecycle, receive: Receive, send: Send) -> None:

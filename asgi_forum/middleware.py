@@ -11,7 +11,7 @@ from asgi_forum.errors import ConfigurationError
 
 __all__ = ["ForumMiddleware"]
 
-logger = logging.getLogger("asgi_forum.lifecycle")
+logger: logging.Logger = logging.getLogger("asgi_forum.lifecycle")
 
 
 class ForumMiddleware:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from json import JSONEncoder
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json, to_json
@@ -105,7 +105,7 @@ class ForumEvent(BaseModel):
     Raises pydantic's ValidationError; `Forum.publish` raises InvalidEvent for the same faults.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     event_type: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=_WORDS)]
     ticket: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=_NO_CONTROL)]
@@ -240,7 +240,9 @@ class StoredEvent:
     cursor: str
     json: bytes
     keys: Keys
-    _decoded: list[tuple[Envelope, dict[str, Any]]] = field(default_factory=list, repr=False)
+    _decoded: list[tuple[Envelope, dict[str, Any]]] = field(
+        default_factory=list[tuple[Envelope, dict[str, Any]]], repr=False
+    )
 
     @classmethod
     def stored(cls, entry: Entry, sequence: int, cursor: str) -> Self:
@@ -293,7 +295,7 @@ class StoredEvent:
 
 _ENVELOPE_FIELDS = frozenset(each.name for each in fields(Envelope))
 _encode_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-canonical = JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+canonical: Callable[[object], str] = JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 """One text for equal JSON values, whatever the order of their keys (`true` and 1 differ, as 1 and 1.0 do)."""
 
 
@@ -372,8 +374,8 @@ def parse_events(document: object) -> list[ForumEvent]:
     for loc, each in prefixed:
         if len(details) >= MAX_DETAILS:
             break
-        if isinstance(each, Mapping) and len(each) > MAX_FIELDS:
-            count = len(cast("Mapping[object, object]", each))
+        count = len(cast("Mapping[object, object]", each)) if isinstance(each, Mapping) else 0
+        if count > MAX_FIELDS:
             details.append(
                 {"loc": [*loc], "msg": f"expected at most {len(ForumEvent.model_fields)} fields; got {count}"}
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -68,7 +68,7 @@ class Limits:
 class ForumSettings(BaseSettings):
     """What `Forum.from_env()` reads: `ASGI_FORUM_SOURCE`, `ASGI_FORUM_NAME`, `ASGI_FORUM_HEARTBEAT`, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="ASGI_FORUM_", frozen=True)
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="ASGI_FORUM_", frozen=True)
 
     source: str = "memory://"
     name: str = "default"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ def listen(port: int = 0, *, send_buffer: int | None = None) -> socket.socket:
 
 
 @contextmanager
-def serve(app: Any, *, port: int = 0, send_buffer: int | None = None, **options: Any) -> Iterator[Served]:
+def serve(app: Any, *, port: int = 0, send_buffer: int | None = None, **options: Any) -> Generator[Served]:
     """
     Serve `app` until the block ends; yields once the server answers.
 

@@ -91,7 +91,7 @@ class Batches:
     """
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         self._part = bytearray()
         self._lines: list[Line] = []
         self._size = 0

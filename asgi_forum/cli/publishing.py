@@ -60,7 +60,7 @@ class Publisher:
     """Sends events to one forum. What got lost, or was refused for now, is repeated for at most `retry_for` seconds."""
 
     def __init__(self, url: str, headers: Mapping[str, str], retry_for: float, tell: Callable[[str], None]) -> None:
-        self.totals = Totals()
+        self.totals: Totals = Totals()
         self.under_way: Sequence[Line] = ()
         self._url = url
         self._headers = headers

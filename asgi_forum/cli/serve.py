@@ -19,8 +19,8 @@ from asgi_forum.settings import Limits
 
 try:
     import uvicorn
-except ModuleNotFoundError as error:
-    raise ImportError("serve needs uvicorn: pip install 'asgi-forum[cli]'", name=error.name) from error
+except ModuleNotFoundError as _error:
+    raise ImportError("serve needs uvicorn: pip install 'asgi-forum[cli]'", name=_error.name) from _error
 
 __all__ = ["serve"]
 

@@ -21,7 +21,7 @@ class Backoff:
     """
 
     def __init__(self, first: float = 1.0, ceiling: float = 30.0, draw: Callable[[], float] = random.random) -> None:
-        self.failures = 0
+        self.failures: int = 0
         self._first = first
         self._ceiling = ceiling
         self._draw = draw

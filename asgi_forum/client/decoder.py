@@ -42,7 +42,7 @@ class EventDecoder:
     """
 
     def __init__(self, limit: int = 64 * 2**20) -> None:
-        self.last_event_id = ""
+        self.last_event_id: str = ""
         self.retry_ms: int | None = None
         self._limit = limit
         self._line = bytearray()

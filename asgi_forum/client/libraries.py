@@ -6,8 +6,8 @@ try:
     import httpx2
     import websockets.asyncio.client as websocket_client
     import websockets.exceptions as websocket_errors
-except ModuleNotFoundError as error:
-    message = f"asgi_forum.client needs {error.name}: pip install 'asgi-forum[client]'"
-    raise ImportError(message, name=error.name) from error
+except ModuleNotFoundError as _error:
+    _message = f"asgi_forum.client needs {_error.name}: pip install 'asgi-forum[client]'"
+    raise ImportError(_message, name=_error.name) from _error
 
 __all__ = ["httpx2", "websocket_client", "websocket_errors"]

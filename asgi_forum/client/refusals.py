@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic_core import from_json
 
@@ -66,13 +66,14 @@ class Unreachable(Unavailable):
     After a publish, `outcome` and `event_ids` say what became of it, and how to repeat it.
     """
 
-    code = "unreachable"
+    code: ClassVar[str] = "unreachable"
 
 
 class UnexpectedAnswer(ForumError):
     """The address answered, but not as a forum does: it may be another server's, or a proxy's."""
 
-    code, status = "unexpected_answer", 502
+    code: ClassVar[str] = "unexpected_answer"
+    status: ClassVar[int] = 502
 
 
 def will_pass(status: int) -> bool:

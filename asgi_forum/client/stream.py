@@ -28,7 +28,7 @@ Headers for every request, or what returns them: called before each connection, 
 renewed.
 """
 
-logger = logging.getLogger("asgi_forum.client")
+logger: logging.Logger = logging.getLogger("asgi_forum.client")
 
 _GOODBYE = 3.0
 

@@ -48,10 +48,11 @@ class Channel:
     __slots__ = ("_events", "_floor", "_frame", "filter", "idle", "origin", "readers", "start")
 
     def __init__(self, keep: Filter, origin: Cursor) -> None:
-        self.filter = keep
-        self.origin = self._floor = origin
-        self.start = origin.sequence
-        self.readers = 0
+        self.filter: Filter = keep
+        self.origin: Cursor = origin
+        self._floor = origin
+        self.start: int = origin.sequence
+        self.readers: int = 0
         self.idle: set[Waiter] = set()
         self._events: list[StoredEvent] = []
         self._frame: tuple[tuple[int, int, int], EventsFrame] | None = None

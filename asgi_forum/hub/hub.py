@@ -24,8 +24,8 @@ class Counters:
     duplicates: int = 0
     frames: int = 0
     delivered: int = 0
-    resets: dict[str, int] = field(default_factory=dict)
-    refusals: dict[str, int] = field(default_factory=dict)
+    resets: dict[str, int] = field(default_factory=dict[str, int])
+    refusals: dict[str, int] = field(default_factory=dict[str, int])
     observer_errors: int = 0
     observer_skips: int = 0
     observer_stalls: int = 0
@@ -56,16 +56,16 @@ class Hub:
     """
 
     def __init__(self, source: EventSource, limits: Limits, on_lag: OnLag) -> None:
-        self.source = source
-        self.limits = limits
+        self.source: EventSource = source
+        self.limits: Limits = limits
         self.on_lag: OnLag = on_lag
-        self.live = isinstance(source, LiveSource)
-        self.degraded = False
-        self.recoveries = 0
-        self.counters = Counters()
-        self.channels = Channels()
-        self.reads = SharedReads(source)
-        self.tail = Tail(limits.tail_bytes, self._dropped)
+        self.live: bool = isinstance(source, LiveSource)
+        self.degraded: bool = False
+        self.recoveries: int = 0
+        self.counters: Counters = Counters()
+        self.channels: Channels = Channels()
+        self.reads: SharedReads = SharedReads(source)
+        self.tail: Tail = Tail(limits.tail_bytes, self._dropped)
         self._members: set[Member] = set()
         self._unswept = 0
 

@@ -26,7 +26,7 @@ from asgi_forum.sources.base import EventSource, LiveSource
 
 __all__ = ["Lifecycle", "Running"]
 
-logger = logging.getLogger("asgi_forum.lifecycle")
+logger: logging.Logger = logging.getLogger("asgi_forum.lifecycle")
 
 
 class Running:
@@ -36,10 +36,10 @@ class Running:
         self.source = source
         self.limits = limits
         self.heartbeat = heartbeat
-        self.loop = asyncio.get_running_loop()
-        self.hub = Hub(source, limits, on_lag)
-        self.watchdog = Watchdog(heartbeat)
-        self.streams = OpenStreams(limits)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.hub: Hub = Hub(source, limits, on_lag)
+        self.watchdog: Watchdog = Watchdog(heartbeat)
+        self.streams: OpenStreams = OpenStreams(limits)
         self._observers: set[Observer] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stop = anyio.Event()

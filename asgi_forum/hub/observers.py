@@ -22,7 +22,7 @@ from asgi_forum.models import StoredEvent
 
 __all__ = ["Callback", "Observer"]
 
-logger = logging.getLogger("asgi_forum.observers")
+logger: logging.Logger = logging.getLogger("asgi_forum.observers")
 
 Callback = Callable[[StoredEvent], Awaitable[Any] | Any]
 

@@ -14,7 +14,7 @@ from asgi_forum.sources.base import LiveSource
 
 __all__ = ["Backoff", "Pump"]
 
-logger = logging.getLogger("asgi_forum.pump")
+logger: logging.Logger = logging.getLogger("asgi_forum.pump")
 
 _PAGE = 1000
 _STEADY = 5.0

@@ -90,8 +90,8 @@ class Reader:
         self._end = 0
         self._asked: tuple[tuple[Callable[[int, int], Read], int, int], Read] | None = None
         self._search: _Search | None = None
-        self.examined = 0
-        self.idle = False
+        self.examined: int = 0
+        self.idle: bool = False
         hub.enter(self)
 
     # What others may know of it

@@ -13,7 +13,7 @@ from asgi_forum.sources.base import EventSource, Page
 
 __all__ = ["Read", "SharedReads"]
 
-logger = logging.getLogger("asgi_forum.reads")
+logger: logging.Logger = logging.getLogger("asgi_forum.reads")
 
 _Key = tuple[str, int, int]
 

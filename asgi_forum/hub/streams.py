@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -30,7 +30,7 @@ class Endable(Protocol):
 class Place:
     """One stream's place among the open ones; what it holds is told when the forum stops."""
 
-    held: list[Endable] = field(default_factory=list)
+    held: list[Endable] = field(default_factory=list[Endable])
     closing: ForumError | None = None
 
     def hold(self, stream: Endable) -> None:
@@ -56,7 +56,7 @@ class OpenStreams:
         self.closing: ForumError | None = None
 
     @contextmanager
-    def admitted(self, transport: Transport, address: str | None = None) -> Iterator[Place]:
+    def admitted(self, transport: Transport, address: str | None = None) -> Generator[Place]:
         """Hold a place for one stream. Raises ShuttingDown, TooManyConnections. The host's own (`python`) are not limited."""
         if self.closing is not None:
             raise ShuttingDown

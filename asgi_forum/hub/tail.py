@@ -34,7 +34,7 @@ class Tail:
         self._dropped = dropped
         self._size = 0
         self._events: dict[int, StoredEvent] = {}
-        self.retained = 0
+        self.retained: int = 0
         self.start: Cursor | None = None
         self.end: Cursor | None = None
 

@@ -11,8 +11,8 @@ class Heartbeat:
     __slots__ = ("due", "interval")
 
     def __init__(self, interval: float, *, now: float) -> None:
-        self.interval = interval
-        self.due = now + interval
+        self.interval: float = interval
+        self.due: float = now + interval
 
     def frame_sent(self, *, now: float) -> None:
         """Note that a frame, of whatever kind, is on its way."""

@@ -138,6 +138,7 @@ async def _filled(running: Running, reader: Reader, turn: _Turn, limit: int, dea
             raise SourceUnavailable
         over = bool(events) or turn.ended or anyio.current_time() >= deadline
         left = limits.page_scan - reader.examined
+        frame = None
         with anyio.CancelScope() as turn.reading:
             frame = await reader.step(limit - len(events), join=not over, most=left, room=room)
         if turn.reading.cancelled_caught:  # the forum stops, and the source has not answered

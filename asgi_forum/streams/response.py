@@ -6,7 +6,7 @@ Importing this imports sse-starlette, which patches `uvicorn.Server.handle_exit`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 
 from sse_starlette.sse import EventSourceResponse
@@ -45,7 +45,7 @@ class ForumResponse(EventSourceResponse):
                 feed = await door.opened(self._asked, granted)
                 stack.callback(feed.close)
                 place.hold(feed)
-                self.body_iterator = chunks(feed)
+                self.body_iterator: AsyncIterator[bytes] = chunks(feed)
                 await super().__call__(scope, receive, send)
         except ForumError as error:
             await refuse_sse(scope, send, error)

@@ -177,7 +177,7 @@ class _Socket:
 
 def _read(message: str | bytes) -> dict[str, Any]:
     try:
-        command: object = from_json(message)
+        command: Any = from_json(message)
     except ValueError as error:
         raise InvalidMessage(
             f"message: got what is not JSON ({quote(str(error))}), expected an object with a 'type'"
@@ -185,7 +185,7 @@ def _read(message: str | bytes) -> dict[str, Any]:
     found = cast("dict[str, Any]", command) if isinstance(command, dict) else {}
     if isinstance(found.get("type"), str):
         return found
-    raise InvalidMessage(f"message: got {quote(command)}, expected an object with a 'type'")
+    raise InvalidMessage(f"message: got {quote(cast('object', command))}, expected an object with a 'type'")
 
 
 def _id_of(command: Mapping[str, Any]) -> str:

@@ -153,7 +153,6 @@ async def test_connections_that_break_midway_lose_and_repeat_nothing(site: Site,
     async with network(site.port) as net:
         await page.goto(net.url + "/health")
         await page.evaluate("import('/forum/client.js')")
-        await net.wait_for_connections(1)
         net.budgets = [20_000, 9_000, 300, 31_000]
         net.cut()
         stream = await follow(page, f"{net.url}/", cursor="earliest", limit=7, transport=transport)
