@@ -1,0 +1,172 @@
+"""Shared reads: a crowd at one position costs few reads, and nobody gets a page that is older than the question."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from anyio import wait_all_tasks_blocked
+
+from asgi_forum.errors import ForumError, SourceUnavailable
+from asgi_forum.hub.reads import Read, SharedReads
+from asgi_forum.sources import MemorySource, Page
+from tests.events import entries, sequences
+from tests.hub.bench import DEADLINE, bench
+from tests.wire.sources import DistantSource
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_read_is_the_sources_answer() -> None:
+    """Forwards and backwards."""
+    async with bench(5) as made:
+        assert sequences(await made.hub.reads.read(2, 2).page()) == [3, 4]
+        assert sequences(await made.hub.reads.read_before(4, 2).page()) == [3, 4]
+
+
+async def test_a_crowd_shares_two_reads() -> None:
+    """One is under way; who asks meanwhile shares the next, which begins after they asked."""
+    async with bench(3) as made:
+        made.source.fall_mute()
+        before = made.source.reads
+        first = made.hub.reads.read(0, 10)
+        await wait_all_tasks_blocked()
+        crowd = [made.hub.reads.read(0, 10) for _ in range(1000)]
+        assert first is not crowd[0]
+        assert all(each is crowd[0] for each in crowd)
+        made.source.speak()
+        assert sequences(await crowd[0].page(), await first.page()) == [1, 2, 3, 1, 2, 3]
+        assert made.source.reads - before == 2
+
+
+async def test_a_read_that_has_begun_is_too_old() -> None:
+    """What was published before the question is in the answer, though another read of the same page was under way."""
+    log = MemorySource()
+
+    class Slow(DistantSource):
+        """A log whose answers are on the way for a while."""
+
+        def __init__(self) -> None:
+            super().__init__(log)
+            self.gates: list[anyio.Event] = []
+
+        async def read(self, after: int, limit: int) -> Page:
+            """Look first, and answer when the gate opens."""
+            page = await super().read(after, limit)
+            gate = anyio.Event()
+            self.gates.append(gate)
+            await gate.wait()
+            return page
+
+    source = Slow()
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(DEADLINE):
+            reads = SharedReads(source)
+            reads.begin(tasks)
+            early = reads.read(0, 10)
+            await wait_all_tasks_blocked()
+            await log.publish(entries(1))
+            late = reads.read(0, 10)
+            for number in range(2):
+                await wait_all_tasks_blocked()
+                source.gates[number].set()
+            assert sequences(await early.page()) == []
+            assert sequences(await late.page()) == [1]
+
+
+async def test_other_questions_are_other_reads() -> None:
+    """Position, size and direction all count, and one does not wait for another."""
+    async with bench(5) as made:
+        made.source.fall_mute()
+        asked = [
+            made.hub.reads.read(0, 10),
+            made.hub.reads.read(1, 10),
+            made.hub.reads.read(0, 9),
+            made.hub.reads.read_before(0, 10),
+        ]
+        assert len({id(each) for each in asked}) == 4
+        before = made.source.reads
+        await wait_all_tasks_blocked()
+        assert made.source.reads - before == 4
+
+
+async def test_waiting_may_be_cancelled() -> None:
+    """The read goes on, and can be waited for again; it is not asked a second time."""
+    async with bench(3) as made:
+        made.source.fall_mute()
+        asked = made.hub.reads.read(0, 10)
+        for _ in range(3):
+            with anyio.move_on_after(0):
+                await asked.page()
+        await wait_all_tasks_blocked()
+        before = made.source.reads
+        made.source.speak()
+        assert sequences(await asked.page()) == [1, 2, 3]
+        assert made.source.reads == before
+
+
+async def test_all_hear_that_the_source_is_away() -> None:
+    """What the source raises is raised to everybody who waits, each time; the next question is a new one."""
+    async with bench(3) as made:
+        made.source.leave()
+        asked = made.hub.reads.read(0, 10)
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable):
+                await asked.page()
+        made.source.come_back()
+        assert sequences(await made.hub.reads.read(0, 10).page()) == [1, 2, 3]
+
+
+async def test_a_source_with_a_bug_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """An error that is none of the forum's is logged once, and told without its text."""
+    async with bench(3) as made:
+        made.source.bug = ZeroDivisionError("the secret")
+        with pytest.raises(SourceUnavailable) as caught:
+            await made.hub.reads.read(0, 10).page()
+        assert "secret" not in str(caught.value)
+        assert [record.message for record in caplog.records] == ["asgi_forum.read_failed"]
+
+
+async def test_an_error_of_the_forum_is_told_as_it_is() -> None:
+    """A source may say why."""
+    async with bench(3) as made:
+        made.source.bug = SourceUnavailable("the disk is full")
+        with pytest.raises(ForumError, match="the disk is full"):
+            await made.hub.reads.read(0, 10).page()
+
+
+async def test_a_read_that_was_stopped_leaves_nobody_waiting() -> None:
+    """When the forum's tasks end, who waits hears that the source is away."""
+    read = Read()
+
+    async def never() -> Page:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read.run, never)
+        await wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    with anyio.fail_after(DEADLINE), pytest.raises(SourceUnavailable):
+        await read.page()
+
+
+async def test_a_stop_ends_what_nobody_will_answer() -> None:
+    """A read that hangs, one that waits behind it, and those that come later: all hear that the forum is stopping."""
+    async with bench(3) as made:
+        made.source.fall_mute()
+        hung = made.hub.reads.read(0, 10)
+        await wait_all_tasks_blocked()
+        behind = made.hub.reads.read(0, 10)
+        made.hub.reads.close()
+        for read in (hung, behind):
+            with pytest.raises(SourceUnavailable):
+                await read.page()
+        with pytest.raises(SourceUnavailable):
+            made.hub.reads.read(1, 10)
+        made.source.speak()
+
+
+async def test_nothing_is_read_before_the_forum_has_started() -> None:
+    """There is nobody yet whose task it could be."""
+    with pytest.raises(SourceUnavailable, match="starting"):
+        SharedReads(MemorySource()).read(0, 10)

@@ -1,0 +1,135 @@
+"""The judge: a recorded run keeps the guarantee of section 2 of the protocol, or it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Reason = Literal["trimmed", "replaced", "ahead", "skipped"]
+
+
+class Violation(AssertionError):
+    """A promise that a run broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One event of the log, or one event as a reader got it."""
+
+    sequence: int
+    ticket: str
+    event_type: str
+    cursor: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What a reader asked for: tickets, and event types with what is below them. Empty keeps everything."""
+
+    tickets: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+
+    def matches(self, event: Logged) -> bool:
+        """Whether the reader must get this event."""
+        kept = not self.types or any(f"{event.event_type}.".startswith(f"{kind}.") for kind in self.types)
+        return kept and (not self.tickets or event.ticket in self.tickets)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    One frame, or one page, as a client got it.
+
+    position: the sequence that its cursor stands for; None where it has none. reset: the reason, where it is a reset.
+    """
+
+    kind: str
+    events: tuple[Logged, ...] = ()
+    position: int | None = None
+    reset: Reason | None = None
+
+
+@dataclass(slots=True)
+class Session:
+    """
+    What one client got on one connection.
+
+    starts: the positions at which it may have begun: one for a cursor, several for `latest` where events came meanwhile.
+    whole: whether it was read to the end of the log. ended: whether the server ended it.
+    """
+
+    keep: Keep
+    starts: Collection[int]
+    seen: list[Seen] = field(default_factory=list[Seen])
+    whole: bool = False
+    ended: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    A whole run. trimmed: up to this sequence the log retains nothing in the end. resets: the reasons that the run may have.
+
+    log: every event that was ever published, in order of sequence, from 1 on.
+    """
+
+    log: Sequence[Logged]
+    sessions: Sequence[Session]
+    trimmed: int = 0
+    resets: Collection[str] = ("trimmed",)
+
+
+def check_delivery(run: Run) -> None:
+    """
+    Raise Violation unless each session is in order, has every match once, and nothing is missing but what a reset announced.
+
+    No position that was handed out, a heartbeat's included, may lie behind a match that was not delivered before.
+    """
+    for number, event in enumerate(run.log, 1):
+        if event.sequence != number:
+            raise Violation(f"the log has a gap: {event} is number {number}")
+    for session in run.sessions:
+        _check_session(run, session)
+
+
+def _check_session(run: Run, session: Session) -> None:
+    at = set(session.starts)
+    if not at:
+        if session.whole or any(frame.events or frame.reset for frame in session.seen):
+            raise Violation(f"{session.about}: never came to a position")
+        return
+    for index, frame in enumerate(session.seen):
+        where = f"{session.about}: frame {index}, {frame}, from {sorted(at)[:5]}"
+        if frame.reset is not None:
+            at = {_after_reset(run, at, frame, where)}
+        elif frame.position is None:
+            if frame.events:
+                raise Violation(f"{where}: events without a position")
+        else:
+            if not any(_matching(run, session.keep, start, frame.position) == frame.events for start in at):
+                missing = [event.sequence for event in _matching(run, session.keep, min(at), frame.position)]
+                raise Violation(f"{where}: got {[e.sequence for e in frame.events]}, expected {missing}")
+            at = {frame.position}
+    if session.whole:
+        left = _matching(run, session.keep, min(at), len(run.log))
+        if left:
+            raise Violation(f"{session.about}: never got {left}, was at {sorted(at)}")
+
+
+def _after_reset(run: Run, at: Collection[int], frame: Seen, where: str) -> int:
+    """Judge a reset: it has a reason, and it announces no loss where there was none."""
+    if frame.reset not in run.resets:
+        raise Violation(f"{where}: nothing in this run leads to that reset")
+    if frame.position is None:
+        raise Violation(f"{where}: a reset without a position")
+    if frame.position <= min(at):
+        raise Violation(f"{where}: a reset that leads back")
+    if frame.reset == "trimmed" and frame.position > run.trimmed:
+        raise Violation(f"{where}: passes over retained events; trimmed up to {run.trimmed}")
+    return frame.position
+
+
+def _matching(run: Run, keep: Keep, after: int, to: int) -> tuple[Logged, ...]:
+    return tuple(event for event in run.log[after:to] if keep.matches(event))

@@ -1,0 +1,183 @@
+"""Section 2 and 3, clients that stop reading: they lose nothing, or are told, and cost others nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+
+from asgi_forum import Limits
+from tests.wire.conftest import OpenBoard
+from tests.wire.exchange import DEADLINE
+from tests.wire.host import Board
+from tests.wire.readers import Reader, SseReader, WebSocketReader
+
+Slow = Literal["sse", "websocket"]
+SLOW: tuple[Slow, ...] = ("sse", "websocket")
+
+COUNT = 2500
+SIZE = 1000
+"""Events of this size fill all buffers between here and the forum several times over."""
+
+
+def open_slow(board: Board, transport: Slow, query: str = "") -> Reader:
+    """Open a stream that takes in next to nothing while it isn't read, and read up to `forum.live`."""
+    make: Callable[..., SseReader | WebSocketReader] = SseReader if transport == "sse" else WebSocketReader
+    reader = board.keep(make(f"{board.url}/stream?{query}", receive_buffer=4096))
+    reader.until("forum.live")
+    return reader
+
+
+def numbers(reader: Reader) -> list[int]:
+    """The sequences of the events that a reader got."""
+    return [event["sequence"] for event in reader.events]
+
+
+@pytest.mark.parametrize("transport", SLOW)
+@pytest.mark.parametrize("tail_bytes", [20_000, 16 * 2**20])
+def test_a_client_that_was_away_gets_everything(open_narrow_board: OpenBoard, transport: Slow, tail_bytes: int) -> None:
+    """By default a slow client resumes: every event comes, from memory or from the source, without a reset."""
+    board = open_narrow_board(limits=Limits(tail_bytes=tail_bytes))
+    reader = open_slow(board, transport)
+    board.fill(COUNT, batch=40, size=SIZE)
+    reader.take_to(COUNT // 2, 20)
+    board.fill(COUNT, batch=40, size=SIZE)
+    reader.take_to(2 * COUNT, 20)
+    board.fill(1)
+    reader.take_to(2 * COUNT + 1)
+    assert numbers(reader) == list(range(1, 2 * COUNT + 2))
+    assert reader.of("forum.reset") == []
+    assert len(reader.of("forum.live")) == 1
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_a_client_that_was_away_too_long_is_told(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """What is retained no more is announced by a reset; then comes what is, and the stream is live again."""
+    board = open_narrow_board(retain=100, limits=Limits(tail_bytes=20_000))
+    reader = open_slow(board, transport)
+    board.fill(COUNT, batch=40, size=SIZE)
+    reset = reader.until("forum.reset", 20)
+    assert reset["reason"] == "trimmed"
+    before = numbers(reader)
+    assert before == list(range(1, len(before) + 1))
+    first = board.page(limit=1)["events"][0]["sequence"]
+    assert board.sequences(cursor=reset["next_cursor"], limit=1) == [first]
+    assert numbers(reader)[-1] < first - 1
+    reader.until("forum.live", 20)
+    board.fill(1)
+    reader.take_to(COUNT + 1)
+    assert numbers(reader)[len(before) :] == list(range(first, COUNT + 2))
+    assert len(reader.of("forum.reset")) == 1
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_the_policy_may_be_to_skip(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """A client too far behind is told `skipped`, gets the newest matching event next, and goes on."""
+    board = open_narrow_board(on_lag="skip", limits=Limits(max_lag=50))
+    reader = open_slow(board, transport, "ticket=mine")
+    board.fill(COUNT, batch=40, size=SIZE, ticket="mine")
+    board.fill(7, ticket="other")
+    reset = reader.until("forum.reset", 20)
+    assert reset["reason"] == "skipped"
+    before = numbers(reader)
+    assert before == list(range(1, len(before) + 1))
+    assert len(before) < COUNT - 50
+    assert board.sequences(cursor=reset["next_cursor"], ticket="mine") == [COUNT]
+    reader.take_to(COUNT)
+    reader.until("forum.live")
+    board.fill(2, ticket="mine")
+    reader.take_to(COUNT + 9)
+    assert numbers(reader)[len(before) :] == [COUNT, COUNT + 8, COUNT + 9]
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_the_policy_may_be_to_skip_whoever_leaves_the_tail(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """Without a number, the policy applies where events have left the memory of the process."""
+    board = open_narrow_board(on_lag="skip", limits=Limits(tail_bytes=100_000))
+    reader = open_slow(board, transport)
+    board.fill(COUNT, batch=40, size=SIZE)
+    reset = reader.until("forum.reset", 20)
+    assert reset["reason"] == "skipped"
+    assert board.sequences(cursor=reset["next_cursor"]) == [COUNT]
+    assert reader.take(1)[0]["sequence"] == COUNT
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_the_policy_may_be_to_disconnect(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """The stream of a client too far behind ends, with 1013 on a WebSocket; what it got has no gap, so that it can resume."""
+    board = open_narrow_board(on_lag="disconnect", limits=Limits(max_lag=50))
+    reader = open_slow(board, transport)
+    board.fill(COUNT, batch=40, size=SIZE)
+    end = reader.to_the_end(20)
+    assert end.code == (1013 if transport == "websocket" else None)
+    assert reader.frames[-1]["type"] == "forum.error"
+    assert reader.frames[-1]["code"]
+    before = numbers(reader)
+    assert before == list(range(1, len(before) + 1))
+    assert len(before) < COUNT - 50
+    again = board.open(transport, cursor=reader.events[-1]["cursor"])
+    assert again.take(1)[0]["sequence"] == len(before) + 1
+
+
+@pytest.mark.parametrize("policy", ["skip", "disconnect"])
+def test_a_policy_for_slow_clients_spares_those_who_catch_up(open_board: OpenBoard, policy: str) -> None:
+    """History is not lag: a reader far behind from the start gets all of it."""
+    board = open_board(on_lag=policy, limits=Limits(max_lag=5, tail_bytes=20_000))
+    board.fill(1000)
+    reader = board.live("websocket", cursor="earliest")
+    assert numbers(reader) == list(range(1, 1001))
+    assert reader.of("forum.reset") == []
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_a_slow_client_does_not_hold_up_others(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """While one client reads nothing, others of the same filter get everything at once."""
+    board = open_narrow_board(limits=Limits(tail_bytes=20_000))
+    stuck = [open_slow(board, transport) for _ in range(4)]
+    quick = [board.live(kind) for kind in SLOW]
+    board.fill(COUNT, batch=40, size=SIZE)
+    for reader in quick:
+        reader.take_to(COUNT, 20)
+        assert numbers(reader) == list(range(1, COUNT + 1))
+    board.fill(1)
+    for reader in stuck:
+        reader.take_to(COUNT + 1, 30)
+        assert numbers(reader) == list(range(1, COUNT + 2))
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_a_client_that_accepts_nothing_is_given_up(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """After the time that the app allows its stream is ended, and its slot is free."""
+    board = open_narrow_board(limits=Limits(send_timeout=0.5))
+    open_slow(board, transport)
+    began = time.monotonic()
+    board.fill(COUNT, batch=40, size=SIZE)
+    board.wait_for_streams(sse=0, websocket=0)
+    assert 0.3 < time.monotonic() - began < DEADLINE
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_a_slow_client_is_not_given_up_while_it_reads(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """Whoever takes a little now and then is slow, not gone."""
+    board = open_narrow_board(heartbeat=0.1, limits=Limits(send_timeout=0.8))
+    clock = board.live("sse", ticket="nothing")
+    reader = open_slow(board, transport, "limit=10")
+    board.fill(COUNT, batch=40, size=SIZE)
+    for _ in range(20):
+        reader.take(20)
+        clock.until("heartbeat")
+    reader.take_to(COUNT, 20)
+    assert numbers(reader) == list(range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize("transport", SLOW)
+def test_stopping_does_not_wait_for_a_stuck_client(open_narrow_board: OpenBoard, transport: Slow) -> None:
+    """A client that reads nothing can't be told goodbye: draining ends within its bound all the same."""
+    board = open_narrow_board(limits=Limits(stop_after=0.5))
+    open_slow(board, transport)
+    board.fill(COUNT, batch=40, size=SIZE)
+    began = time.monotonic()
+    board.host.run(board.forum.aclose())
+    assert time.monotonic() - began < 4
