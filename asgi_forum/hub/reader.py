@@ -14,7 +14,7 @@ from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
 from asgi_forum.hub.channels import Channel, take
 from asgi_forum.hub.hub import Counters, Hub
-from asgi_forum.hub.reads import Read
+from asgi_forum.hub.reads import BLOCK, Read, cut
 from asgi_forum.models import StoredEvent
 from asgi_forum.settings import OnLag
 from asgi_forum.sources.base import Page
@@ -274,7 +274,7 @@ class Reader:
     async def _from_source(self, limit: int, most: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
         start = self._start if self._position is None else Start(cursor=self._position)
         asked = start.cursor.sequence if start.cursor else min(start.sequence or 0, FAR)
-        page = await self._page(self._hub.reads.read, asked, min(max(limit, self._page_size), most))
+        page = await self._page_after(start.cursor, asked, min(max(limit, self._page_size), most))
         reset = self._arrive(page, start)
         if reset is not None:
             return reset
@@ -286,9 +286,22 @@ class Reader:
         if frame is None and page.position.sequence >= page.end.sequence:
             if not self._hub.live and join:
                 return self._now_live()
-            # At the end, and the tail does not go on from here: it will begin anew, and wake us.
-            self.idle = not join or not self._hub.tail.covers(page.position)
+            # At the end. If the tail is of another log, it will begin anew, and wake us. If it begins behind this page's end, the
+            # page is the older one of the two: nobody would wake us, so look again.
+            self.idle = not join or not self._hub.tail.belongs(page.position)
         return frame
+
+    async def _page_after(self, position: Cursor | None, sequence: int, limit: int) -> Page:
+        """Read what follows a sequence: out of a block that others read too, where that is enough."""
+        reads = self._hub.reads
+        page = reads.recent(position, limit) if position and self._asked is None else None
+        asked = (reads.read, sequence, limit)
+        if page is None and limit <= BLOCK and (self._asked is None or self._asked[0] != asked):
+            block = sequence - sequence % BLOCK
+            page = cut(await self._page(reads.read, block, BLOCK), block, sequence, limit)
+        if page is None or page.position.sequence <= sequence < page.end.sequence:
+            page = await self._page(*asked)  # the block does not tell, or was too large
+        return page
 
     async def _page(self, ask: Callable[[int, int], Read], sequence: int, limit: int) -> Page:
         """Read a page, or go on waiting for it where waiting was cancelled: a read may take longer than a heartbeat."""

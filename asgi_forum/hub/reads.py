@@ -3,19 +3,58 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from operator import attrgetter
 
 import anyio
 import anyio.abc
 
+from asgi_forum.cursor import UNCHECKED, Cursor
 from asgi_forum.errors import ForumError, SourceUnavailable
+from asgi_forum.models import StoredEvent
 from asgi_forum.sources.base import EventSource, Page
 
-__all__ = ["Read", "SharedReads"]
+__all__ = ["BLOCK", "Read", "SharedReads", "cut"]
 
 logger: logging.Logger = logging.getLogger("asgi_forum.reads")
 
+BLOCK = 256
+"""Entries of one shared read: readers that stand close to each other, or take little at a time, are served by the same one."""
+
+_KEPT = 16
+_FRESH = 1.0
+"""How many blocks of history are kept, and for how many seconds: what is being read by many is read once."""
+
 _Key = tuple[str, int, int]
+_sequence = attrgetter("sequence")
+
+
+def cut(page: Page, asked: int, after: int, limit: int) -> Page | None:
+    """
+    Return the part of a page that begins after a sequence, as if it had been asked for; None where the page can't tell.
+
+    `asked` is the sequence that the page itself was asked for, `after` lies there or later. A page knows no anchor for an entry
+    that could not be decoded.
+    """
+    if after == asked:
+        anchor, first = page.anchor, 0
+    else:
+        first = bisect_right(page.events, after, key=_sequence)
+        if after <= page.start.sequence:
+            anchor = None
+        elif first and page.events[first - 1].sequence == after:
+            anchor = page.events[first - 1].cursor
+        elif after == page.position.sequence:
+            anchor = None if page.position.check == UNCHECKED else str(page.position)
+        else:
+            return None
+    events: Sequence[StoredEvent] = page.events[first : first + limit]
+    whole = first + len(events) == len(page.events)
+    position = page.position if whole else Cursor.parse(events[-1].cursor)
+    return replace(page, anchor=anchor, events=events, position=position)
 
 
 class Read:
@@ -41,8 +80,8 @@ class Read:
             self._error = error
             self._done.set()
 
-    async def run(self, read: Callable[[], Awaitable[Page]]) -> None:
-        """Read, and tell all who wait."""
+    async def run(self, read: Callable[[], Awaitable[Page]]) -> Page | None:
+        """Read, tell all who wait, and return the answer if there is one."""
         try:
             self._page = await read()
         except ForumError as error:
@@ -52,6 +91,7 @@ class Read:
             self._error = SourceUnavailable("the source failed; the server's log has the cause")
         finally:
             self._done.set()
+        return self._page
 
 
 class SharedReads:
@@ -60,6 +100,9 @@ class SharedReads:
 
     A read that has begun is too old for who asks now: it may have missed what was just published. So for each position there is at
     most one that runs, and one that waits for it to end and serves all who asked meanwhile.
+
+    History does not change, so a block of it that was just read serves whoever comes to it next, for a moment: many readers
+    that catch up read, decode and encode it once, and one that takes a single event at a time does not cost a read for each.
     """
 
     def __init__(self, source: EventSource) -> None:
@@ -68,6 +111,7 @@ class SharedReads:
         self._running: set[_Key] = set()
         self._waiting: dict[_Key, Read] = {}
         self._open: set[Read] = set()
+        self._blocks: OrderedDict[int, tuple[float, Page]] = OrderedDict()
 
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Say whose tasks the reads are."""
@@ -80,12 +124,24 @@ class SharedReads:
             read.fail(SourceUnavailable("the forum is stopping"))
 
     def read(self, after: int, limit: int) -> Read:
-        """Ask for the page after a sequence."""
+        """Ask for the page after a sequence, as it is from now on."""
         return self._ask(("after", after, limit))
 
     def read_before(self, before: int, limit: int) -> Read:
         """Ask for the page up to a sequence."""
         return self._ask(("before", before, limit))
+
+    def recent(self, position: Cursor, limit: int, *, now: float | None = None) -> Page | None:
+        """Return what follows a position in a block of history that was read a moment ago, if there is one (`now`: the loop's time)."""
+        found = self._blocks.get(block := position.sequence - position.sequence % BLOCK)
+        if found is None or found[1].epoch != position.epoch or (now or anyio.current_time()) - found[0] > _FRESH:
+            return None
+        page = cut(found[1], block, position.sequence, limit)
+        # What lies at the log's end has to be looked at anew each time: there may be more by now.
+        past = (
+            page is None or page.position.sequence <= position.sequence or page.position.sequence >= page.end.sequence
+        )
+        return None if past else page
 
     def _ask(self, key: _Key) -> Read:
         if (waiting := self._waiting.get(key)) is not None:
@@ -105,7 +161,17 @@ class SharedReads:
         call = self._source.read if kind == "after" else self._source.read_before
         try:
             while (read := self._waiting.pop(key, None)) is not None:
-                await read.run(lambda: call(sequence, limit))
+                page = await read.run(lambda: call(sequence, limit))
                 self._open.discard(read)
+                if page is not None and kind == "after" and limit == BLOCK:
+                    self._keep(sequence, page)
         finally:
             self._running.discard(key)
+
+    def _keep(self, block: int, page: Page) -> None:
+        # Only where the log goes on behind it: what lies at the log's end has to be looked at anew each time.
+        self._blocks.pop(block, None)
+        if page.position.sequence < page.end.sequence:
+            self._blocks[block] = (anyio.current_time(), page)
+            if len(self._blocks) > _KEPT:
+                self._blocks.popitem(last=False)

@@ -62,12 +62,13 @@ class Tail:
             self.start = Cursor.parse(event.cursor)
             self._dropped(event)
 
+    def belongs(self, position: Cursor) -> bool:
+        """Whether a position is one of the log that the tail is of."""
+        return self.end is not None and position.epoch == self.end.epoch
+
     def covers(self, position: Cursor) -> bool:
         """Whether all that follows a position, as far as this process knows, lies in the tail."""
-        start, end = self.start, self.end
-        if start is None or end is None or position.epoch != end.epoch:
-            return False
-        return start.sequence <= position.sequence
+        return self.start is not None and self.belongs(position) and self.start.sequence <= position.sequence
 
     def knows(self, position: Cursor) -> bool:
         """

@@ -16,6 +16,7 @@ from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
 from asgi_forum.hub.reader import Reader
 from asgi_forum.settings import OnLag
+from asgi_forum.sources import Page
 from tests.events import draft
 from tests.hub.bench import at_work, bench, drive, told
 from tests.wire.sources import DistantSource, HistorySource
@@ -349,6 +350,37 @@ async def test_a_slow_reader_goes_back_to_pages_and_returns() -> None:
         await made.append(3)
         assert await drive(reader) == [302, 303, 304]
         assert made.source.reads - before <= 2
+
+
+async def test_who_gets_a_page_that_is_older_than_the_tail_looks_again() -> None:
+    """While its page was on the way the tail left it behind: nobody would wake it, so it must not wait."""
+
+    class Late(DistantSource):
+        """A log whose answers are on the way until the gate opens."""
+
+        gate = anyio.Event()
+
+        async def read(self, after: int, limit: int) -> Page:
+            """Look first, and answer later."""
+            page = await super().read(after, limit)
+            if limit:
+                await self.gate.wait()
+            return page
+
+    source = Late()
+    async with bench(3, source=source, tail_bytes=1) as made:
+        reader = made.reader("earliest", ticket="T-2")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reader.step, 100)
+            await wait_all_tasks_blocked()
+            receipts = await made.append_unheard(2, ticket="T-2")  # the page that is on the way ends before them
+            page = await made.source.log.read(3, 10)
+            made.hub.accept(page)  # and the tail begins after the first of them
+            source.gate.set()
+        assert [receipt.sequence for receipt in receipts] == [4, 5]
+        assert reader.sequence == 3
+        assert not reader.idle
+        assert await drive(reader) == [4, 5, "push"]
 
 
 async def test_a_reader_that_left_retention_is_told() -> None:

@@ -6,11 +6,12 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
+from asgi_forum.cursor import Cursor
 from asgi_forum.errors import ForumError, SourceUnavailable
-from asgi_forum.hub.reads import Read, SharedReads
+from asgi_forum.hub.reads import BLOCK, Read, SharedReads, cut
 from asgi_forum.sources import MemorySource, Page
 from tests.events import entries, sequences
-from tests.hub.bench import DEADLINE, bench
+from tests.hub.bench import DEADLINE, bench, told
 from tests.wire.sources import DistantSource
 
 pytestmark = pytest.mark.anyio
@@ -170,3 +171,78 @@ async def test_nothing_is_read_before_the_forum_has_started() -> None:
     """There is nobody yet whose task it could be."""
     with pytest.raises(SourceUnavailable, match="starting"):
         SharedReads(MemorySource()).read(0, 10)
+
+
+# Blocks of history, for readers that stand close to each other
+
+
+@pytest.mark.parametrize("after", range(8))
+@pytest.mark.parametrize("hidden", [set(), {4}, {6}, {5, 6}])
+@pytest.mark.parametrize("retain", [4, 100])
+async def test_a_cut_is_what_would_have_been_read(after: int, hidden: set[int], retain: int) -> None:
+    """Or nothing, where the page can't tell: behind an entry that could not be decoded, and past the page's end."""
+    async with bench(6, retain=retain) as made:
+        made.source.hidden = hidden
+        page = await made.source.read(0, 100)
+        part, asked = cut(page, 0, after, 2), await made.source.read(after, 2)
+        if after > 6 or after in hidden - {6}:
+            assert part is None
+        elif part is not None and len(hidden) < 2:
+            assert (part.anchor, part.start, part.end) == (asked.anchor, asked.start, asked.end)
+            assert sequences(part)[: len(asked.events)] == sequences(asked)
+            assert part.position.sequence >= asked.position.sequence
+
+
+async def test_readers_close_to_each_other_share_a_read() -> None:
+    """A crowd, each at a position of its own, costs a read or two."""
+    async with bench(BLOCK + 50) as made:
+        before = made.source.reads
+        readers = [made.reader(str(at), event_type="nothing") for at in range(1, 100)]
+        async with anyio.create_task_group() as tasks:
+            for reader in readers:
+                tasks.start_soon(reader.step, 10)
+        assert made.source.reads - before <= 2
+        assert all(reader.sequence > at for at, reader in enumerate(readers, 1))
+
+
+async def test_one_event_at_a_time_is_not_a_read_for_each() -> None:
+    """What lies in a block that was just read needs no other."""
+    async with bench(3 * BLOCK) as made:
+        reader = made.reader("earliest")
+        before = made.source.reads
+        for number in range(1, 2 * BLOCK + 1):
+            frame = await reader.step(1, join=False)
+            assert frame is not None
+            assert told(frame) == [number]
+        assert made.source.reads - before < 5
+
+
+async def test_a_block_at_the_log_s_end_is_not_kept() -> None:
+    """What comes next lies there: it has to be looked at anew each time."""
+    async with bench(10) as made:
+        await made.hub.reads.read(0, BLOCK).page()
+        position = Cursor.parse((await made.source.log.read(5, 1)).anchor or "")
+        assert made.hub.reads.recent(position, 3) is None
+
+
+async def test_a_block_is_kept_for_a_moment_and_for_its_own_log() -> None:
+    """Then history may have been trimmed; and what another log's cursor stands for is not in it."""
+    async with bench(BLOCK + 10) as made:
+        await made.hub.reads.read(0, BLOCK).page()
+        position = Cursor.parse((await made.source.log.read(5, 1)).anchor or "")
+        page = made.hub.reads.recent(position, 3)
+        assert page is not None
+        assert sequences(page) == [6, 7, 8]
+        assert made.hub.reads.recent(Cursor("another", 5), 3) is None
+        assert made.hub.reads.recent(position, 3, now=anyio.current_time() + 1.5) is None
+
+
+async def test_only_so_many_blocks_are_kept() -> None:
+    """The oldest go: memory is bounded."""
+    async with bench(20 * BLOCK) as made:
+        for number in range(20):
+            await made.hub.reads.read(number * BLOCK, BLOCK).page()
+        first = Cursor.parse((await made.source.log.read(5, 1)).anchor or "")
+        last = Cursor.parse((await made.source.log.read(18 * BLOCK + 5, 1)).anchor or "")
+        assert made.hub.reads.recent(first, 1) is None
+        assert made.hub.reads.recent(last, 1) is not None
