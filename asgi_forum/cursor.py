@@ -35,6 +35,11 @@ class Cursor:
     def __str__(self) -> str:
         return f"{self.epoch}.{self.sequence}.{self.check}"
 
+    @property
+    def checked(self) -> bool:
+        """Whether it tells which entry lies there."""
+        return self.check != UNCHECKED
+
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Read a cursor; InvalidCursor where it is none. Whether its log still is there, only the source can say."""

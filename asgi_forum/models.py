@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from json import JSONEncoder
+from random import getrandbits
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -165,13 +166,15 @@ class Entry:
     One event ready for a log: checked, complete, encoded.
 
     `body` is its JSON without the outer braces (`"envelope":{...},"payload":{...}`), UTF-8, in one line. `given` holds the fields
-    that the publisher named (but for `event_id`), as JSON values: what a repeated `event_id` is compared by.
+    that the publisher named (but for `event_id`), as JSON values: what a repeated `event_id` is compared by. `token` is this
+    entry's own: a source may tell by it that it was handed the same one twice, because an answer was lost.
     """
 
     event_id: str
     body: bytes
     keys: Keys
     given: Mapping[str, Any]
+    token: int = field(default_factory=lambda: getrandbits(32))
 
     @classmethod
     def of(cls, event: ForumEvent, *, index: int = 0, now: datetime | None = None) -> Self:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.redis.servers import RedisServer
+from tests.redis.servers import running as running_redis
 from tests.wire.host import Host
 
 settings.register_profile(
@@ -30,3 +32,10 @@ def host() -> Iterator[Host]:
     """A running server, one for all tests: each mounts forums of its own into it."""
     with Host().running() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that runs as long as the tests do: each uses a forum's name of its own, and flushes nothing."""
+    with running_redis() as server:
+        yield server

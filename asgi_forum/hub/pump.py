@@ -10,13 +10,12 @@ import anyio
 from asgi_forum.errors import SourceUnavailable
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.reader import FAR
-from asgi_forum.sources.base import LiveSource
+from asgi_forum.sources.base import LiveSource, Page
 
 __all__ = ["Backoff", "Pump"]
 
 logger: logging.Logger = logging.getLogger("asgi_forum.pump")
 
-_PAGE = 1000
 _STEADY = 5.0
 """Seconds after which a feed counts as one that works: one that breaks at once is not asked for faster and faster."""
 
@@ -55,7 +54,7 @@ class Pump:
                 if end is not None:
                     began = anyio.current_time()
                     try:
-                        await self._source.follow(end, self._hub.accept)
+                        await self._source.follow(end, self._deliver)
                     finally:
                         if anyio.current_time() - began > _STEADY:
                             self._backoff.reset()
@@ -67,18 +66,20 @@ class Pump:
             await anyio.sleep(self._backoff.delay())
 
     async def contact(self) -> None:
-        """
-        Reach the source, and bring the tail up to its end; the first time the tail begins there. Raises SourceUnavailable.
-
-        Only then is the outage over: a reader that is told so, and finds nothing more in the tail, is live.
-        """
-        page = await self._source.read(FAR, 0)
+        """Reach the source for the first time: the tail begins at its end. Raises SourceUnavailable. Harmless later."""
         if self._hub.tail.end is None:
-            self._hub.begin(page.end)
-        while (end := self._hub.tail.end) is not None and end != page.end:
-            page = await self._source.read(end.sequence, _PAGE)
-            self._hub.accept(page)
-        self._hub.reached()
+            self._hub.begin((await self._source.read(FAR, 0)).end)
+            self._hub.reached()
+
+    def _deliver(self, page: Page) -> None:
+        """
+        Take a page. Only at the log's end an outage is over: a reader that is told so, and finds nothing more in the tail, is live.
+
+        What follows the position where the feed broke off is the source's to judge: it alone can tell whether the log is the same.
+        """
+        self._hub.accept(page)
+        if page.position == page.end:
+            self._hub.reached()
 
     def _lost(self, why: str) -> None:
         if not self._hub.degraded:

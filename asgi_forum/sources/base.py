@@ -13,14 +13,14 @@ Publishing and the live feed are abilities of their own (`WritableSource`, `Live
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from asgi_forum.cursor import Cursor
 from asgi_forum.models import Entry, Receipt, StoredEvent
 
-__all__ = ["EventSource", "LiveSource", "Page", "Receipt", "WritableSource"]
+__all__ = ["EventSource", "LiveSource", "Page", "Receipt", "ReportingSource", "WritableSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,21 @@ class LiveSource(EventSource, Protocol):
         """
         Call `deliver` with each page of new entries after `after`, in order, until cancelled.
 
-        Every page continues the one before it, and says so by its `anchor`. A log that was replaced is told by a page of the new
-        epoch. `deliver` never waits and never raises. Raises SourceUnavailable where the feed is lost; it is then called again.
+        The first page comes at once, if there is nothing new an empty one: it says that the feed works. Every page continues the
+        one before it, and says so by its `anchor`. A log that was replaced is told by a page of the new epoch. `deliver` never
+        waits and never raises. Raises SourceUnavailable where the feed is lost; it is then called again.
+        """
+        ...
+
+
+@runtime_checkable
+class ReportingSource(EventSource, Protocol):
+    """A source that has more to say of how it is."""
+
+    def report(self) -> Mapping[str, Any]:
+        """
+        Return what health shows beside `kind` and `available`: JSON values, without credentials. Never waits.
+
+        `fault` (a text) is for what keeps it from taking events until somebody does something: health then is `degraded`.
         """
         ...

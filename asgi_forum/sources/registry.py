@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +21,26 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What a forum tells the source it makes. name: the forum's. retain: how many events to keep at least."""
+    """
+    What a forum tells the source it makes.
+
+    name: the forum's. retain: how many events to keep at least. retain_for: for how many seconds at most; None for ever.
+    """
 
     name: str = "default"
     retain: int = 100_000
+    retain_for: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"name: got {self.name!r}, expected 1 to 64 of A-Z a-z 0-9 _ . -")
         if isinstance(self.retain, bool) or not isinstance(self.retain, int) or self.retain < 1:
             raise ConfigurationError(f"retain: got {self.retain!r}, expected an integer above 0")
+        seconds = self.retain_for
+        if seconds is not None and (
+            isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf
+        ):
+            raise ConfigurationError(f"retain_for: got {seconds!r}, expected seconds above 0 or None")
 
 
 SourceFactory = Callable[[str, SourceOptions], EventSource]
@@ -44,5 +55,8 @@ def open_url(url: str, options: SourceOptions) -> EventSource:
         # The URL itself is not shown: it may hold a password.
         schemes = ", ".join(f"{name}://" for name in sorted(known))
         raise ConfigurationError(f"source: got a URL of the scheme {scheme[:20]!r}, expected one of {schemes}")
-    factory = cast("SourceFactory", known[scheme].load())
+    try:
+        factory = cast("SourceFactory", known[scheme].load())
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
     return factory(url, options)

@@ -1,0 +1,184 @@
+"""Connections to the one node that has the log: few, reused, bounded in time, and made anew where it has moved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Protocol
+
+import anyio
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
+
+from asgi_forum.sources.redis.failures import moved, told
+
+__all__ = ["Command", "Connections", "Place", "Reply", "Script"]
+
+Command = Sequence[str | bytes | int]
+Reply = Any
+"""What Redis answers: bytes, integers, None, and lists of these (a map as a dictionary, with RESP3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script, which Redis carries out in one step."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def load(cls, name: str) -> Script:
+        """Read the script `NAME.lua` that lies beside this module."""
+        text = files("asgi_forum.sources.redis").joinpath(f"{name}.lua").read_text("utf-8")
+        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Place(Protocol):
+    """Where the log is: it knows how to make a connection to the node that has it just now."""
+
+    async def connection(self) -> AbstractConnection:
+        """Return a new connection, not yet connected. May ask Sentinels or nodes of a Cluster; raises what redis-py raises."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it asks. Harmless when done before."""
+        ...
+
+
+class Connections:
+    """
+    At most `most` connections, handed out to one task each and reused.
+
+    `call` sends commands in one go and reads their answers; `timeout` bounds connecting and each answer, in seconds. It is
+    cancelled safely: a connection with an answer outstanding is closed, never used again.
+    """
+
+    def __init__(self, place: Place, *, most: int, timeout: float) -> None:
+        self._place = place
+        self._limit = anyio.Semaphore(most)
+        self._timeout = timeout
+        self._idle: list[AbstractConnection] = []
+        self._generation = 0
+
+    async def call(self, *commands: Command, patience: float = 0.0) -> list[Reply]:
+        """
+        Return the answers to commands, in order. `patience`: seconds that the first may take by itself (a blocking read).
+
+        Raises SourceUnavailable, whose outcome says whether the commands may have been carried out; ConfigurationError where
+        Redis refuses user or password, or does not permit a command. What it refuses is raised after all answers were read.
+        """
+        replies = await self.exchange(*commands, patience=patience)
+        for reply in replies:
+            if isinstance(reply, exceptions.ResponseError):
+                raise told(reply, sent=False) from reply
+        return replies
+
+    async def exchange(self, *commands: Command, patience: float = 0.0) -> list[Reply]:
+        """Do what `call` does, but return a refusal by Redis (a ResponseError) as the answer that it is."""
+        sent = False
+        async with self._limit:
+            generation = self._generation
+            try:
+                async with self._connection() as connection:
+                    packed = connection.pack_commands(commands)
+                    await connection.send_packed_command(packed, check_health=False)
+                    sent = True
+                    first = await self._answer(connection, patience)
+                    replies = [first, *[await self._answer(connection, 0.0) for _ in commands[1:]]]
+            except (exceptions.RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                await self._forget(generation)
+                raise told(error, sent=sent) from error
+            if any(isinstance(reply, exceptions.ResponseError) and moved(reply) for reply in replies):
+                await self._forget(generation)
+        return replies
+
+    async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Reply:
+        """Run a script, by its hash where Redis knows it; raises as `call`."""
+        return (await self.scripts(script, keys, arguments))[0]
+
+    async def scripts(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int], *then: Command
+    ) -> list[Reply]:
+        """Run a script and, on the same connection, what comes after it."""
+        rest = (len(keys), *keys, *arguments)
+        replies = await self.exchange(("EVALSHA", script.sha, *rest), *then)
+        if isinstance(replies[0], exceptions.NoScriptError):
+            replies = await self.exchange(("EVAL", script.text, *rest), *then)
+        for reply in replies:
+            if isinstance(reply, exceptions.ResponseError):
+                raise told(reply, sent=False) from reply
+        return replies
+
+    async def close(self) -> None:
+        """Close the connections that are not in use; those that are, close when they are given back."""
+        await self._forget(self._generation)
+        await self._place.close()
+
+    async def _answer(self, connection: AbstractConnection, patience: float) -> Reply:
+        try:
+            return await connection.read_response(disable_decoding=True, timeout=self._timeout + patience)
+        except exceptions.ConnectionError:
+            raise
+        except exceptions.ResponseError as error:
+            return error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[AbstractConnection]:
+        connection = await self._take()
+        generation = self._generation
+        whole = False
+        try:
+            yield connection
+            whole = True
+        finally:
+            if whole and generation == self._generation:
+                self._idle.append(connection)
+            else:
+                await _cut(connection)
+
+    async def _take(self) -> AbstractConnection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_connected and not await _stale(connection):
+                return connection
+            await _cut(connection)
+        with anyio.fail_after(2 * self._timeout):
+            connection = await self._place.connection()
+            try:
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own has no types
+            except BaseException:
+                await _cut(connection)
+                raise
+        return connection
+
+    async def _forget(self, generation: int) -> None:
+        """Use no connection of before any more: after a loss or a move the next ones look up the address again."""
+        if generation != self._generation:
+            return
+        self._generation += 1
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await _cut(connection)
+
+
+async def _stale(connection: AbstractConnection) -> bool:
+    """Whether it was closed by the other side, or something is left to read on it: what is sent on it next would be lost."""
+    # redis-py 8 gave the question another name, and warns of the old one.
+    ask: Callable[[], Awaitable[bool]] = getattr(connection, "can_read", None) or connection.can_read_destructive
+    try:
+        return await ask()
+    except (exceptions.RedisError, OSError, TimeoutError):
+        return True
+
+
+async def _cut(connection: AbstractConnection) -> None:
+    """Close at once, without waiting for the other side."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+        try:
+            await connection.disconnect(nowait=True)
+        except (exceptions.RedisError, OSError, TimeoutError):
+            return

@@ -1,0 +1,73 @@
+"""What redis-py raises, told as the forum's own errors: in words, and never with a password."""
+
+from __future__ import annotations
+
+import re
+
+from redis import exceptions
+
+from asgi_forum.errors import ConfigurationError, ForumError, Outcome, SourceUnavailable
+
+__all__ = ["moved", "told"]
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+
+_PASSING = (
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "READONLY",
+    "MOVED",
+    "ASK",
+    "UNBLOCKED",
+    "NOREPLICAS",
+    "BUSY",
+)
+"""How an answer begins with which Redis refuses for now; the same question is answered later, or by another node."""
+
+_ELSEWHERE = ("READONLY", "MOVED", "ASK", "UNBLOCKED", "MASTERDOWN", "CLUSTERDOWN")
+
+
+_WORDS = {
+    "ReadOnlyError": "READONLY",
+    "BusyLoadingError": "LOADING",
+    "MovedError": "MOVED",
+    "AskError": "ASK",
+    "TryAgainError": "TRYAGAIN",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "OutOfMemoryError": "OOM",
+}
+"""The words that redis-py takes off where it has a class for them; some versions have not all of these."""
+
+
+def _text(error: Exception) -> str:
+    word, text = _WORDS.get(type(error).__name__, ""), str(error) or type(error).__name__
+    return f"{word} {text}" if word and not text.startswith(word) else text
+
+
+def moved(error: Exception) -> bool:
+    """Whether an answer says that another node has the log now: the address has to be looked up again."""
+    return _text(error).startswith(_ELSEWHERE)
+
+
+def told(error: Exception, *, sent: bool) -> ForumError:
+    """
+    Return what to raise instead. `sent`: whether the command may have reached Redis, and its answer was lost.
+
+    A refusal by Redis itself has changed nothing: the scripts ask all that may fail before they write.
+    """
+    text = _CREDENTIALS.sub("//", _text(error))
+    if isinstance(error, exceptions.AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
+        return ConfigurationError(f"Redis refuses the user or password of the source's URL: {text}")
+    if isinstance(error, exceptions.NoPermissionError) or "NOPERM" in text or "ACL failure" in text:
+        return ConfigurationError(f"Redis does not permit what a forum needs (see docs/redis.md): {text}")
+    if isinstance(error, exceptions.ResponseError) and not text.startswith(_PASSING):
+        return SourceUnavailable(f"Redis refuses: {text}", outcome="not_published")
+    if isinstance(error, exceptions.ResponseError | exceptions.BusyLoadingError):
+        return SourceUnavailable(f"Redis can't serve just now: {text}", outcome="not_published")
+    outcome: Outcome = "unknown" if sent else "not_published"
+    if isinstance(error, exceptions.TimeoutError | TimeoutError):
+        return SourceUnavailable(f"Redis does not answer: {text}", outcome=outcome)
+    return SourceUnavailable(f"Redis can't be reached: {text}", outcome=outcome)

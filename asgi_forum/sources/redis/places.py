@@ -1,0 +1,215 @@
+"""From a URL, or the app's own client, to where the log is: one server, the master that Sentinels name, a node of a Cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import NoBackoff
+
+from asgi_forum.errors import ConfigurationError
+from asgi_forum.sources.redis.connections import Place
+
+__all__ = ["SCHEMES", "place_of_client", "place_of_url"]
+
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+
+_OURS = ("socket_timeout", "socket_connect_timeout", "retry", "retry_on_timeout", "retry_on_error", "decode_responses")
+"""Options that the forum sets itself, whatever a URL or a client has: a blocking read needs its own, and retries are ours."""
+
+_NOT_FOR_CONNECTIONS = (
+    "connection_pool",
+    "maint_notifications_config",
+    "maint_notifications_pool_handler",
+    "event_dispatcher",
+    "himport_registry",
+    "oss_cluster_maint_notifications_handler",
+)
+
+_Options = dict[str, Any]
+
+
+def _options(given: Mapping[str, Any], timeout: float) -> _Options:
+    kept = {name: value for name, value in given.items() if name not in (*_OURS, *_NOT_FOR_CONNECTIONS)}
+    return {
+        **kept,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": kept.get("client_name") or "asgi_forum",
+    }
+
+
+class _Server:
+    """One address, always the same."""
+
+    def __init__(self, kind: type[AbstractConnection], options: _Options) -> None:
+        self._kind = kind
+        self._options = options
+
+    async def connection(self) -> AbstractConnection:
+        """Return a connection to it."""
+        return self._kind(**self._options)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Master:
+    """The master that Sentinels name for a service, asked anew for each connection."""
+
+    def __init__(self, sentinel: Sentinel, service: str, kind: type[AbstractConnection], options: _Options) -> None:
+        self._sentinel = sentinel
+        self._service = service
+        self._kind = kind
+        self._options = options
+
+    async def connection(self) -> AbstractConnection:
+        """Return a connection to the master of now."""
+        host, port = await self._sentinel.discover_master(self._service)
+        return self._kind(**{**self._options, "host": host, "port": port})
+
+    async def close(self) -> None:
+        """Close the connections to the Sentinels."""
+        for each in self._sentinel.sentinels:
+            await each.aclose()
+
+
+class _Node:
+    """The node of a Cluster that has the log's slot, looked up anew for each connection."""
+
+    def __init__(
+        self, nodes: Sequence[tuple[str, int]], key: str, kind: type[AbstractConnection], options: _Options
+    ) -> None:
+        self._nodes = nodes
+        self._key = key
+        self._kind = kind
+        self._options = options
+
+    async def connection(self) -> AbstractConnection:
+        """Return a connection to the slot's primary of now."""
+        options = {name: value for name, value in self._options.items() if name not in ("host", "port", "db", "retry")}
+        options["ssl"] = issubclass(self._kind, SSLConnection)
+        cluster = RedisCluster(startup_nodes=[ClusterNode(*node) for node in self._nodes], **options)
+        try:
+            await cluster.initialize()
+            node = cluster.get_node_from_key(self._key)
+            known = [(str(each.host), int(each.port)) for each in cluster.get_nodes()]
+        finally:
+            await cluster.aclose()
+        if node is None:
+            raise exceptions.ClusterDownError("CLUSTERDOWN no node serves the log's slot")
+        # Nodes come and go: whoever was there last can be asked next time, and who was named first.
+        self._nodes = list(dict.fromkeys([*known, *self._nodes]))[:32]
+        return self._kind(**{**self._options, "host": node.host, "port": node.port})
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def place_of_url(url: str, key: str, *, timeout: float) -> Place:
+    """
+    Return where a URL says that the log is. It connects to nothing. `key` is one of the log's.
+
+    Raises ConfigurationError for a URL that is off; its message holds no credentials.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        if scheme not in SCHEMES:
+            raise ValueError(f"the scheme is {scheme[:20]!r}, expected one of {', '.join(SCHEMES)}")
+        base, _, kind = scheme.partition("+")
+        if not kind:
+            return _server(url, timeout)
+        hosts, user, rest = _split(url)
+        given: _Options = dict(
+            parse_url(f"{base}://{user}{hosts[0][0]}:{hosts[0][1]}{rest if kind == 'cluster' else _query(rest)}")
+        )
+        tls: type[AbstractConnection] = SSLConnection if base == "rediss" else Connection
+        if kind == "cluster":
+            if int(given.get("db") or 0):
+                raise ValueError("a Redis Cluster has the database 0 only")
+            return _tried(_Node(hosts, key, tls, _options(given, timeout)), tls, _options(given, timeout))
+        return _sentinel(hosts, rest, given, tls, timeout)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"source: the {scheme[:20]}:// URL is off: {error}") from None
+
+
+def place_of_client(client: object, key: str, *, timeout: float) -> Place:
+    """Return where a client of the app's own has its data; it is asked for its settings only. ConfigurationError where it is none."""
+    if isinstance(client, RedisCluster):
+        options = _options(client.connection_kwargs, timeout)
+        kind = cast("type[AbstractConnection]", SSLConnection if client.connection_kwargs.get("ssl") else Connection)
+        options.pop("ssl", None)
+        nodes = [(str(each.host), int(each.port)) for each in client.nodes_manager.startup_nodes.values()]
+        return _Node(nodes, key, kind, options)
+    if not isinstance(client, Redis):
+        raise ConfigurationError(
+            f"source: got {type(client).__module__}.{type(client).__qualname__}, expected a URL or a client of redis.asyncio"
+        )
+    pool = client.connection_pool
+    options = _options(pool.connection_kwargs, timeout)
+    if isinstance(pool, SentinelConnectionPool):
+        tls: type[AbstractConnection] = (
+            SSLConnection if issubclass(pool.connection_class, SSLConnection) else Connection
+        )
+        return _Master(pool.sentinel_manager, str(pool.service_name), tls, options)
+    return _Server(pool.connection_class, options)
+
+
+def _server(url: str, timeout: float) -> Place:
+    given = dict(parse_url(url))
+    kind = cast("type[AbstractConnection]", given.pop("connection_class", Connection))
+    options = _options(given, timeout)
+    return _tried(_Server(kind, options), kind, options)
+
+
+def _tried(place: Place, kind: type[AbstractConnection], options: _Options) -> Place:
+    """Return a place whose connections can be made: an option that redis-py does not know is told now, not at first use."""
+    try:
+        kind(**options)
+    except TypeError as error:
+        raise ValueError(f"{str(error).partition(') ')[2] or error}") from None
+    return place
+
+
+def _sentinel(
+    hosts: Sequence[tuple[str, int]], rest: str, given: _Options, kind: type[AbstractConnection], timeout: float
+) -> Place:
+    path = [unquote(part) for part in urlsplit(rest).path.split("/") if part]
+    if not 1 <= len(path) <= 2:
+        raise ValueError("expected redis+sentinel://HOST:PORT[,HOST:PORT...]/SERVICE[/DATABASE]")
+    theirs = {name.removeprefix("sentinel_"): given.pop(name) for name in list(given) if name.startswith("sentinel_")}
+    options = _options({**given, "db": int(path[1]) if len(path) == 2 else 0}, timeout)
+    theirs = _options(theirs, timeout)
+    if issubclass(kind, SSLConnection):
+        theirs["ssl"] = True
+    sentinel: Sentinel = Sentinel(hosts, sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]  # redis-py's own has no types
+    return _tried(_Master(sentinel, path[0], kind, options), kind, options)
+
+
+def _split(url: str) -> tuple[list[tuple[str, int]], str, str]:
+    """Split a URL of several hosts: the hosts, user and password as they stand before them (with `@`), and what follows."""
+    authority, separator, rest = url.partition("://")[2].partition("/")
+    if "?" in authority:
+        authority, _, query = authority.partition("?")
+        separator, rest = "?", query
+    user, at, hosts = authority.rpartition("@")
+    found: list[tuple[str, int]] = []
+    for each in hosts.split(","):
+        parts = urlsplit(f"//{each}")
+        if not parts.hostname:
+            raise ValueError("expected HOST:PORT[,HOST:PORT...]")
+        found.append((parts.hostname, parts.port or (26379 if "+sentinel" in url.partition("://")[0] else 6379)))
+    return found, f"{user}{at}", f"{separator}{rest}"
+
+
+def _query(rest: str) -> str:
+    query = urlsplit(rest).query
+    return f"?{urlencode(parse_qsl(query))}" if query else ""

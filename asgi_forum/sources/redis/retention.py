@@ -1,0 +1,41 @@
+"""What is kept, and how long: once a minute one process of all trims the log, entries of other producers included."""
+
+from __future__ import annotations
+
+import anyio
+
+from asgi_forum.sources.redis.connections import Connections, Script
+from asgi_forum.sources.redis.keys import LogKeys
+
+__all__ = ["Retention"]
+
+_TIDY = Script.load("tidy")
+_INTERVAL = 60.0
+
+
+class Retention:
+    """
+    Trims by length, and by the time since arrival.
+
+    Ids carry no time, and `occurred_at` is the producer's: so the time at which the log had come how far is noted once an interval
+    (a minute, or a tenth of `retain_for`), and what lies before the mark that is old enough goes. An entry is kept for
+    `retain_for` seconds at least, and an interval or two more.
+    """
+
+    def __init__(self, connections: Connections, keys: LogKeys, *, retain: int, retain_for: float | None) -> None:
+        self._connections = connections
+        self._keys = (keys.log, keys.meta, keys.ages)
+        self._retain = retain
+        self._retain_for = retain_for or 0.0
+        self._interval = min(_INTERVAL, self._retain_for / 10 or _INTERVAL)
+        self._due = anyio.current_time()
+
+    async def look(self) -> None:
+        """Trim, where the interval has passed and no other process has done it. Raises SourceUnavailable."""
+        if anyio.current_time() < self._due:
+            return
+        self._due = anyio.current_time() + self._interval
+        # Processes take turns as it happens; half an interval is what their clocks may differ by.
+        await self._connections.script(
+            _TIDY, self._keys, (f"{self._interval / 2:.3f}", self._retain, f"{self._retain_for:.3f}")
+        )

@@ -1,0 +1,308 @@
+"""RedisSource: one log in a Redis Stream, for any number of processes on any number of machines."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from asgi_forum.cursor import Cursor, CursorKey, fresh_identity
+from asgi_forum.errors import ConfigurationError, EventIdConflict, SourceUnavailable
+from asgi_forum.models import Entry, Receipt
+from asgi_forum.sources.base import LiveSource, Page, ReportingSource, WritableSource
+from asgi_forum.sources.redis.checks import check_server
+from asgi_forum.sources.redis.connections import Connections, Script
+from asgi_forum.sources.redis.entries import FIELDS, Decoder, RawEntry, mask_of, record_of, trace_of
+from asgi_forum.sources.redis.feed import Feed, News
+from asgi_forum.sources.redis.keys import LogKeys
+from asgi_forum.sources.redis.log import Look, forked, raw_entries, unnumbered_message
+from asgi_forum.sources.redis.places import place_of_client, place_of_url
+from asgi_forum.sources.redis.retention import Retention
+from asgi_forum.sources.registry import SourceOptions
+
+__all__ = ["RedisSource"]
+
+logger: logging.Logger = logging.getLogger("asgi_forum.redis")
+
+_READ, _PUBLISH, _LEARN, _IDENTIFY = map(Script.load, ("read", "publish", "learn", "identify"))
+
+_FAR = 2**53 - 1
+"""The last sequence that a script can tell from its neighbours: Lua's numbers are doubles."""
+
+_ROUNDS = 8
+"""How often a publish looks at what others have appended meanwhile before it goes on without."""
+
+_PAGE_BYTES = 4 * 2**20
+_CONNECTIONS = 8
+
+
+class RedisSource:
+    """
+    The log of the forum `name` in Redis 7.0 or later (or Valkey): live, writable, shared by all who name it.
+
+    source: a URL (`redis://`, `rediss://`, `unix://`, `redis+sentinel://HOST:PORT,.../SERVICE`, `redis+cluster://`), or a client
+    of redis.asyncio, whose settings are taken over (its connections are not used). retain: entries to keep at least. retain_for:
+    seconds for which an entry is kept after it arrived, and not much longer; None for ever. remember: seconds for which an
+    `event_id` is known at least, whatever is retained. wait_replicas: replicas that must have the events before publishing
+    returns. timeout: seconds that Redis may take to answer.
+
+    A process has one connection that waits for new entries, and at most eight for reading and publishing, however many clients it
+    has. A URL may carry the settings that are its own, as in `redis://host/0?timeout=2&retain_for=86400`. One event loop at a time.
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self,
+        source: object = "redis://localhost:6379/0",
+        *,
+        name: str = "default",
+        retain: int = 100_000,
+        retain_for: float | None = None,
+        remember: float = 3600.0,
+        wait_replicas: int = 0,
+        timeout: float = 5.0,
+    ) -> None:
+        SourceOptions(name, retain, retain_for)
+        settings: dict[str, Any] = {"remember": remember, "wait_replicas": wait_replicas, "timeout": timeout}
+        settings["retain_for"] = retain_for
+        if isinstance(source, str):
+            source, settings = _split_settings(source, settings)
+        self._timeout = _seconds("timeout", settings["timeout"])
+        self._remember = math.ceil(_seconds("remember", settings["remember"]))
+        self._retain_for = None if settings["retain_for"] is None else _seconds("retain_for", settings["retain_for"])
+        self._replicas = _count("wait_replicas", settings["wait_replicas"])
+        self._retain = retain
+        self._keys = LogKeys(name)
+        self._source = source
+        self._decoder = Decoder()
+        self._key: CursorKey | None = None
+        self._unnumbered: str | None = None
+        self._connections = self._connect(_CONNECTIONS)
+
+    @classmethod
+    def from_url(cls, url: str, options: SourceOptions) -> RedisSource:
+        """Make the source of a URL. Raises ConfigurationError where it is off."""
+        return cls(url, name=options.name, retain=options.retain, retain_for=options.retain_for)
+
+    async def open(self) -> None:
+        """Check that Redis can be used. Raises SourceUnavailable, ConfigurationError (with the version or setting that is off)."""
+        await check_server(self._connections, self._keys)
+        await self.read(_FAR, 0)
+
+    async def close(self) -> None:
+        """Close the connections. Harmless when closed."""
+        await self._connections.close()
+
+    async def read(self, after: int, limit: int) -> Page:
+        """Return the entries after a sequence: as many as `limit`, or as 4 MiB hold."""
+        after = min(after, _FAR)
+        return (await self._look("after", after, limit)).page_after(after, self._decoder)
+
+    async def read_before(self, before: int, limit: int) -> Page:
+        """Return the last entries up to a sequence."""
+        before = min(before, _FAR)
+        return (await self._look("before", before, limit)).page_before(before, self._decoder)
+
+    async def publish(self, entries: Sequence[Entry]) -> list[Receipt]:
+        """
+        Append entries in one round trip. Raises SourceUnavailable, with the outcome, and EventIdConflict.
+
+        An answer that is lost (its connection was cut) is asked for again once: what was appended then is found by its id.
+        """
+        arguments: list[str | bytes | int] = []
+        for entry in entries:
+            arguments += (entry.event_id, f"{entry.token:08x}", mask_of(entry), trace_of(entry), b"{%b}" % entry.body)
+        try:
+            key, answers = await self._append(arguments)
+        except SourceUnavailable as error:
+            if error.outcome != "unknown":
+                raise
+            key, answers = await self._append_again(arguments)
+        return [_receipt(key, entry, answer) for entry, answer in zip(entries, answers, strict=True)]
+
+    async def follow(self, after: Cursor, deliver: Callable[[Page], None]) -> None:
+        """Deliver what comes after a position; one connection waits for it. Raises SourceUnavailable where it is lost."""
+        feed = Feed(self._connect(1), self._keys.log, self._keys.meta)
+        keeper = Retention(self._connections, self._keys, retain=self._retain, retain_for=self._retain_for)
+        try:
+            while True:
+                page = await self._read_on(after)
+                deliver(page)
+                after = page.position
+                if after.sequence < page.end.sequence:
+                    continue
+                while (news := await feed.wait(after, self._require_key(), past=self._unnumbered)) is not None:
+                    if news.entries:
+                        page = self._news_page(page, after, news)
+                        deliver(page)
+                        after = page.position
+                    await keeper.look()
+        finally:
+            await feed.close()
+
+    def _news_page(self, before: Page, after: Cursor, news: News) -> Page:
+        key, last = self._require_key(), news.entries[-1]
+        position = key.cursor(last.sequence, last.raw)
+        return Page(before.start, position, str(after), self._decoder.events(news.entries, key), position)
+
+    def report(self) -> Mapping[str, Any]:
+        """Return what health shows: entries that could not be decoded, and one that stops the numbering."""
+        found: dict[str, Any] = {"undecodable": self._decoder.undecodable}
+        if self._unnumbered is not None:
+            found["fault"] = unnumbered_message(self._unnumbered)
+        return found
+
+    # Identity
+
+    def _require_key(self) -> CursorKey:
+        if self._key is None:
+            raise SourceUnavailable("the source is not open", outcome="not_published")
+        return self._key
+
+    async def _look(self, direction: str, at: int, limit: int) -> Look:
+        """Look at the log; one that has no identity gets one, and one that was emptied behind our back another."""
+        keys = (self._keys.log, self._keys.meta)
+        for _ in range(_ROUNDS):
+            reply = await self._connections.script(_READ, keys, (direction, at, limit, _PAGE_BYTES))
+            key = self._identity(reply[0], reply[1])
+            if key is None:
+                await self._identify("")
+                continue
+            look = Look.of(reply, key)
+            if look.behind:
+                await self._identify(key.epoch)
+                continue
+            self._note(look.unnumbered)
+            return look
+        raise SourceUnavailable("the log's identity keeps changing")
+
+    def _note(self, unnumbered: str | None) -> None:
+        if unnumbered is not None and unnumbered != self._unnumbered:
+            logger.error("asgi_forum.unnumbered_entry: %s", unnumbered_message(unnumbered))
+        self._unnumbered = unnumbered
+
+    def _identity(self, epoch: bytes | None, secret: bytes | None) -> CursorKey | None:
+        if not epoch or not secret:
+            return None
+        if self._key is None or self._key.epoch != epoch.decode():
+            self._key = CursorKey(epoch.decode(), bytes.fromhex(secret.decode()))
+        return self._key
+
+    async def _identify(self, found: str) -> None:
+        """Draw another identity for the log, unless somebody has done so since `found` was read."""
+        if found:
+            logger.warning("asgi_forum.log_replaced: the log %s is another one than before", self._keys.log)
+        epoch, secret = await self._connections.script(_IDENTIFY, (self._keys.meta,), (found, *fresh_identity()))
+        self._identity(epoch, secret)
+
+    async def _read_on(self, after: Cursor) -> Page:
+        """Read on from a position that was seen; a log that is forked from it gets another identity first."""
+        page = await self.read(after.sequence, 1000)
+        if forked(after, page):
+            await self._identify(page.epoch)
+            page = await self.read(after.sequence, 1000)
+        return page
+
+    # Publishing
+
+    async def _append(self, arguments: Sequence[str | bytes | int]) -> tuple[CursorKey, Sequence[Any]]:
+        keys = (self._keys.log, self._keys.meta, *self._keys.ids)
+        wait = ("WAIT", self._replicas, int(self._timeout * 500))
+        for round_ in range(2 * _ROUNDS):
+            key = self._key
+            head = (key.epoch if key else "", self._remember, self._retain, int(round_ >= _ROUNDS))
+            reply, *reached = await self._connections.scripts(
+                _PUBLISH, keys, (*head, *arguments), *([wait] if self._replicas else [])
+            )
+            kind, *rest = reply
+            if kind == b"ok" and key is not None:
+                self._judge_replicas(reached)
+                return key, rest[0]
+            if kind == b"conflict":
+                index, fields = rest
+                raise EventIdConflict(str(arguments[(index - 1) * 5]), [FIELDS[each - 1] for each in fields], index - 1)
+            if kind == b"unnumbered":
+                self._note(rest[0].decode("ascii", "replace"))
+                raise SourceUnavailable(unnumbered_message(str(self._unnumbered)), outcome="not_published")
+            if kind == b"behind":
+                await self._identify(key.epoch if key else "")
+            elif kind == b"foreign":
+                await self._learn(key, *rest)
+            elif self._identity(rest[0], rest[1]) is None:
+                await self._identify("")
+        raise SourceUnavailable("the log's identity keeps changing", outcome="not_published")
+
+    async def _append_again(self, arguments: Sequence[str | bytes | int]) -> tuple[CursorKey, Sequence[Any]]:
+        try:
+            return await self._append(arguments)
+        except SourceUnavailable as error:
+            raise SourceUnavailable(str(error), outcome="unknown") from error
+
+    def _judge_replicas(self, reached: Sequence[int]) -> None:
+        if reached and reached[0] < self._replicas:
+            raise SourceUnavailable(
+                f"{reached[0]} of {self._replicas} replicas have the events so far", outcome="unknown"
+            )
+
+    async def _learn(self, key: CursorKey | None, upto: int, entries: Sequence[Any]) -> None:
+        """Take note of the ids of others' entries."""
+        records = (record_of(entry) for entry in raw_entries(entries))
+        known: list[str | bytes | int] = []
+        for record in records:
+            known += record or ()
+        head = (key.epoch if key else "", self._remember, upto)
+        await self._connections.script(_LEARN, (self._keys.log, self._keys.meta, *self._keys.ids), (*head, *known))
+
+    def _connect(self, most: int) -> Connections:
+        source, key = self._source, self._keys.log
+        place = (
+            place_of_url(source, key, timeout=self._timeout)
+            if isinstance(source, str)
+            else place_of_client(source, key, timeout=self._timeout)
+        )
+        return Connections(place, most=most, timeout=self._timeout)
+
+
+def _receipt(key: CursorKey, entry: Entry, answer: Sequence[Any]) -> Receipt:
+    """Read publish.lua's answer for one entry: a place of its own, that of one before it in the batch, or that of one in the log."""
+    sequence, duplicate, there, *here = answer
+    own = here or not (duplicate or there)
+    raw = b"{%b}" % entry.body if own else RawEntry(sequence, there[1]).raw if there else None
+    cursor = key.bare(sequence) if raw is None else key.cursor(sequence, raw)
+    return Receipt(entry.event_id, sequence, str(cursor), duplicate=bool(duplicate))
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name}: got {value!r}, expected seconds above 0")
+    return float(value)
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or value != int(value) or value < 0:
+        raise ConfigurationError(f"{name}: got {value!r}, expected an integer from 0 on")
+    return int(value)
+
+
+def _split_settings(url: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Take the settings that are the source's own out of a URL's query; the rest is redis-py's."""
+    base, _, query = url.partition("?")
+    found, rest = dict(settings), list[tuple[str, str]]()
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in settings:
+            rest.append((name, value))
+            continue
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigurationError(f"source: the URL's {name}: got {value[:20]!r}, expected a number") from None
+    return base + (f"?{urlencode(rest)}" if rest else ""), found
+
+
+if TYPE_CHECKING:  # held against the Protocols here, not at some distant call
+    _live: type[LiveSource] = RedisSource
+    _writable: type[WritableSource] = RedisSource
+    _reporting: type[ReportingSource] = RedisSource

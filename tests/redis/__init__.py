@@ -1,0 +1,1 @@
+"""The log in Redis, against servers that the tests start themselves."""

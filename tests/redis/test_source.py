@@ -1,0 +1,39 @@
+"""The log in Redis: what a forum relies on, against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from asgi_forum.sources.redis import RedisSource
+from tests.events import entries, sequences
+from tests.redis.servers import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def opened(server: RedisServer, **settings: Any) -> AsyncGenerator[RedisSource]:
+    """Open a log with a name of its own, if none is given."""
+    source = RedisSource(server.url, **{"name": f"t{uuid4().hex}", **settings})
+    await source.open()
+    try:
+        yield source
+    finally:
+        await source.close()
+
+
+async def test_events_are_numbered_without_gaps(redis_server: RedisServer) -> None:
+    """From 1 on, across batches, in their order; each receipt has its event's id and cursor."""
+    async with opened(redis_server) as source:
+        batches = [entries(2), entries(1), entries(3)]
+        receipts = [receipt for batch in batches for receipt in await source.publish(batch)]
+        page = await source.read(0, 10)
+        assert [receipt.sequence for receipt in receipts] == sequences(page) == [1, 2, 3, 4, 5, 6]
+        assert [receipt.event_id for receipt in receipts] == [each.event_id for batch in batches for each in batch]
+        assert [receipt.cursor for receipt in receipts] == [event.cursor for event in page.events]
+        assert not any(receipt.duplicate for receipt in receipts)
