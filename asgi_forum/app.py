@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -19,15 +19,16 @@ from starlette.types import Receive, Scope, Send
 from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
 from asgi_forum.cursor import EARLIEST, LATEST
 from asgi_forum.endpoints import Endpoints
-from asgi_forum.errors import ConfigurationError, ForumClosed, ForumError, InvalidWait, ShuttingDown, SourceUnavailable
+from asgi_forum.errors import ConfigurationError, ForumClosed, InvalidWait, ShuttingDown, SourceUnavailable
 from asgi_forum.filters import Filter, Values
 from asgi_forum.hub.lifecycle import Lifecycle, Running
 from asgi_forum.hub.observers import Callback, Observer
 from asgi_forum.hub.reader import FAR
 from asgi_forum.lifespan import serve_lifespan
 from asgi_forum.models import ActorType, ForumEvent, Receipt, encode_events, make_event
+from asgi_forum.publishing import publish
 from asgi_forum.settings import ForumSettings, Limits, OnLag
-from asgi_forum.sources.base import EventSource, WritableSource
+from asgi_forum.sources.base import EventSource, ReportingSource, WritableSource
 from asgi_forum.sources.registry import SourceOptions, open_url
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.page import ForumPage, read_page
@@ -40,15 +41,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Forum"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.publish")
-
 
 class Forum:
     """
     A forum of live events: an ASGI app to mount, and the same for Python.
 
     source: `memory://`, another registered URL, or any EventSource. name: the log's name, where a source holds several. heartbeat:
-    seconds of silence after which a stream says that it is there. retain: events to keep at least (a source made by URL obeys it).
+    seconds of silence after which a stream says that it is there. retain: events to keep at least; retain_for: seconds after which
+    an event goes, counted from its arrival, None for never (a source made by URL obeys both).
     on_lag: what happens to a reader that falls too far behind (see Limits.max_lag): `resume` (nothing is lost), `skip` to the
     newest, or `disconnect`. authorize: asked for every subscription. allow_publish: whether `POST /events` is open;
     authorize_publish: asked for each. allowed_origins: pages of other origins that may open WebSockets and publish.
@@ -65,6 +65,7 @@ class Forum:
         name: str = "default",
         heartbeat: float = 25.0,
         retain: int = 100_000,
+        retain_for: float | None = None,
         limits: Limits | None = None,
         on_lag: OnLag = "resume",
         authorize: Authorize | None = None,
@@ -89,7 +90,7 @@ class Forum:
             raise ConfigurationError(f"limits: got {limits!r}, expected Limits(...)")
         if not isinstance(source, str | EventSource):
             raise ConfigurationError(f"source: got {source!r}, expected a URL or an EventSource")
-        options = SourceOptions(name, retain)
+        options = SourceOptions(name, retain, retain_for)
         self._source = open_url(source, options) if isinstance(source, str) else source
         if allow_publish and not isinstance(self._source, WritableSource):
             raise ConfigurationError(f"allow_publish: the source {self._source.kind!r} takes no events")
@@ -190,18 +191,20 @@ class Forum:
         event_version: int | None = None,
         occurred_at: datetime | str | None = None,
         payload: dict[str, Any] | None = None,
+        wait: float = 0.0,
     ) -> Receipt:
         """
         Publish one event; what is left out gets its default. When this returns, the source has accepted it.
 
-        With an `event_id` it is safe to repeat: the receipt is then the first one's, marked `duplicate`. Raises InvalidEvent,
+        With an `event_id` it is safe to repeat: the receipt is then the first one's, marked `duplicate`. Where the source can't be
+        reached this goes on trying for `wait` seconds; an answer that got lost is no second event. Raises InvalidEvent,
         PayloadTooLarge, EventIdConflict, SourceUnavailable (its `outcome` says whether the event may have got in), ForumClosed.
         Cancelling leaves it open whether the event got in.
         """
-        given = {name: value for name, value in locals().items() if name != "self" and value is not None}
-        return (await self.publish_many([make_event(**given)]))[0]
+        given = {name: value for name, value in locals().items() if name not in ("self", "wait") and value is not None}
+        return (await self.publish_many([make_event(**given)], wait=wait))[0]
 
-    async def publish_many(self, events: Sequence[ForumEvent]) -> list[Receipt]:
+    async def publish_many(self, events: Sequence[ForumEvent], *, wait: float = 0.0) -> list[Receipt]:
         """
         Publish 1 to 1000 events, all or none, with consecutive sequences; return a receipt for each, in order.
 
@@ -210,27 +213,15 @@ class Forum:
         source = self._source
         if not isinstance(source, WritableSource):
             raise ConfigurationError(f"the source {source.kind!r} takes no events; it can only be read")
+        _check_wait(wait)
         running = await self._lifecycle.ensure()
-        entries = encode_events(events, self._limits.event_bytes)
-        try:
-            receipts = await source.publish(entries)
-        except SourceUnavailable as error:
-            ids = [entry.event_id for entry in entries]
-            raise SourceUnavailable(str(error), outcome=error.outcome or "unknown", event_ids=ids) from error
-        except ForumError:
-            raise
-        except Exception as error:
-            logger.exception("asgi_forum.publish_failed")
-            ids = [entry.event_id for entry in entries]
-            raise SourceUnavailable(
-                "the source failed; the server's log has the cause", outcome="unknown", event_ids=ids
-            ) from error
+        receipts = await publish(source, encode_events(events, self._limits.event_bytes), wait=wait)
         duplicates = sum(receipt.duplicate for receipt in receipts)
         running.hub.counters.published += len(receipts) - duplicates
         running.hub.counters.duplicates += duplicates
         return receipts
 
-    def publish_sync(self, **fields: Any) -> Receipt:
+    def publish_sync(self, *, wait: float = 0.0, **fields: Any) -> Receipt:
         """
         Publish from a thread that is not the loop's, such as FastAPI's `def` endpoints; arguments and errors as `publish`.
 
@@ -245,9 +236,9 @@ class Forum:
             raise ConfigurationError("publish_sync would block the event loop: here, `await forum.publish(...)`")
         event = make_event(**fields)
         if (running := self._lifecycle.running) is not None:
-            return asyncio.run_coroutine_threadsafe(self.publish_many([event]), running.loop).result()[0]
+            return asyncio.run_coroutine_threadsafe(self.publish_many([event], wait=wait), running.loop).result()[0]
         try:
-            return anyio.from_thread.run(self.publish_many, [event])[0]
+            return anyio.from_thread.run(partial(self.publish_many, [event], wait=wait))[0]
         except RuntimeError as error:
             raise ConfigurationError(
                 "publish_sync: no event loop is known here; start the forum first (forum.lifespan)"
@@ -298,8 +289,7 @@ class Forum:
         """
         keep = Filter.of(ticket=ticket, run_id=run_id, thread_id=thread_id, event_type=event_type)
         asked = asked_by_host(keep, cursor=cursor, tail=tail, limit=limit, default=EARLIEST)
-        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
-            raise InvalidWait(f"wait: got {wait!r}, expected seconds from 0 on")
+        _check_wait(wait)
         return await read_page(await self._lifecycle.ensure(), asked, wait=wait)
 
     def response(
@@ -354,9 +344,10 @@ class Forum:
             except SourceUnavailable:
                 available = False
         counts = running.streams.by_transport
+        report = self._source.report() if isinstance(self._source, ReportingSource) else {}
         return {
-            "status": "ok" if available else "degraded",
-            "source": {"kind": self._source.kind, "available": available},
+            "status": "ok" if available and "fault" not in report else "degraded",
+            "source": {"kind": self._source.kind, "available": available, **report},
             "streams": {"sse": counts["sse"], "websocket": counts["websocket"]},
             "cursor": str(end) if end else None,
         }
@@ -371,6 +362,11 @@ class Forum:
 
     def _make_running(self) -> Running:
         return Running(self._source, self._limits, self._on_lag, self._heartbeat)
+
+
+def _check_wait(wait: float) -> None:
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+        raise InvalidWait(f"wait: got {wait!r}, expected seconds from 0 on")
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: ShuttingDown) -> None:

@@ -74,6 +74,7 @@ class ForumSettings(BaseSettings):
     name: str = "default"
     heartbeat: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25.0
     retain: Annotated[int, Field(gt=0)] = 100_000
+    retain_for: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     on_lag: OnLag = "resume"
     allow_publish: bool = False
     allowed_origins: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,25 @@ class MemorySource:
     """
     A log of the newest `retain` events in memory: live, writable, and never away. Its epoch lasts as long as the object.
 
+    With `retain_for`, an event is gone that many seconds after it was published, however few there are.
+
     `event_id`s are remembered while their event is retained, and for `remember` seconds after.
     """
 
     kind = "memory"
 
     def __init__(
-        self, *, retain: int = 100_000, remember: float = 3600.0, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        retain: int = 100_000,
+        retain_for: float | None = None,
+        remember: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if retain < 1:
-            raise ConfigurationError(f"retain: got {retain!r}, expected an integer above 0")
+        SourceOptions("default", retain, retain_for)
         self._retain = retain
+        self._retain_for = retain_for
+        self._arrivals: deque[tuple[float, int]] = deque()
         self._clock = clock
         self._key = CursorKey.fresh()
         self._events: dict[int, StoredEvent] = {}
@@ -49,7 +58,7 @@ class MemorySource:
         """Make the source of `memory://`; there is nothing else to say in its URL."""
         if url != "memory://":
             raise ConfigurationError(f"source: got {url!r}, expected 'memory://' and no more")
-        return cls(retain=options.retain)
+        return cls(retain=options.retain, retain_for=options.retain_for)
 
     async def open(self) -> None:
         """Nothing to do: the log lives as long as this object."""
@@ -59,10 +68,12 @@ class MemorySource:
 
     async def read(self, after: int, limit: int) -> Page:
         """Return the entries after a sequence."""
+        self._trim()
         return self._page(after, limit)
 
     async def read_before(self, before: int, limit: int) -> Page:
         """Return the last entries up to a sequence."""
+        self._trim()
         last = min(before, self._end.sequence)
         after = max(last - limit, self._start.sequence, 0)
         page = self._page(after, max(last - after, 0))
@@ -82,6 +93,8 @@ class MemorySource:
             event = known[entry.event_id] = self._append(entry)
             added.append(event)
             receipts.append(Receipt(entry.event_id, event.sequence, event.cursor))
+        if added and self._retain_for is not None:
+            self._arrivals.append((self._clock(), self._end.sequence))
         self._trim()
         if added:
             page = Page(self._start, self._end, str(before), added, self._end)
@@ -134,7 +147,10 @@ class MemorySource:
 
     def _trim(self) -> None:
         now = self._clock()
-        while len(self._events) > self._retain:
+        gone = 0
+        while self._retain_for is not None and self._arrivals and now - self._arrivals[0][0] >= self._retain_for:
+            gone = self._arrivals.popleft()[1]
+        while len(self._events) > self._retain or self._start.sequence < gone:
             sequence = self._start.sequence + 1
             event_id = self._order.pop(sequence)
             del self._ids[event_id]
@@ -150,6 +166,8 @@ class MemorySource:
         return Page(self._start, self._end, asked.cursor if asked else None, events, reached)
 
     def _position(self, sequence: int) -> Cursor:
+        if sequence == self._end.sequence:
+            return self._end
         event = self._events.get(sequence)
         return Cursor.parse(event.cursor) if event else self._key.bare(sequence)
 

@@ -375,3 +375,42 @@ def test_it_can_do_all_that_a_source_can() -> None:
     assert isinstance(source, WritableSource)
     assert isinstance(source, LiveSource)
     assert source.kind == "memory"
+
+
+# Retention by age
+
+
+async def test_events_go_by_their_age() -> None:
+    """Counted from when they were published, batch by batch; what is read shows it, and so does the start."""
+    now = 0.0
+    source = MemorySource(retain_for=10.0, clock=lambda: now)
+    await source.publish(entries(2))
+    now = 5.0
+    await source.publish(entries(1))
+    now = 9.9
+    assert await whole(source) == [1, 2, 3]
+    now = 10.0
+    assert await whole(source) == [3]
+    assert (await source.read(0, 10)).start.sequence == 2
+    assert sequences(await source.read_before(10, 10)) == [3]
+    now = 15.0
+    page = await source.read(3, 10)
+    assert (sequences(page), page.start.sequence, page.position) == ([], 3, page.end)
+    assert [receipt.sequence for receipt in await source.publish(entries(1))] == [4]
+
+
+async def test_an_id_whose_event_is_too_old_is_remembered_all_the_same() -> None:
+    """For as long as ids are."""
+    now = 0.0
+    source = MemorySource(retain_for=10.0, remember=100.0, clock=lambda: now)
+    await source.publish([entry(event_id="a")])
+    now = 50.0
+    (again,) = await source.publish([entry(event_id="a")])
+    assert (again.sequence, again.duplicate) == (1, True)
+
+
+@pytest.mark.parametrize("retain_for", [0, -1.0, float("nan"), float("inf"), True, "10"])
+def test_an_age_that_is_off_is_refused(retain_for: Any) -> None:
+    """At once, by name."""
+    with pytest.raises(ConfigurationError, match="retain_for: got"):
+        MemorySource(retain_for=retain_for)

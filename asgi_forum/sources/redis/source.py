@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from redis import exceptions
+
 from asgi_forum.cursor import Cursor, CursorKey, fresh_identity
 from asgi_forum.errors import ConfigurationError, EventIdConflict, SourceUnavailable
 from asgi_forum.models import Entry, Receipt
@@ -118,7 +120,7 @@ class RedisSource:
         try:
             key, answers = await self._append(arguments)
         except SourceUnavailable as error:
-            if error.outcome != "unknown":
+            if error.outcome != "unknown" or isinstance(error.__cause__, exceptions.TimeoutError | TimeoutError):
                 raise
             key, answers = await self._append_again(arguments)
         return [_receipt(key, entry, answer) for entry, answer in zip(entries, answers, strict=True)]
