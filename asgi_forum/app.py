@@ -92,7 +92,9 @@ class Forum:
             raise ConfigurationError(f"source: got {source!r}, expected a URL or an EventSource")
         options = SourceOptions(name, retain, retain_for)
         self._source = open_url(source, options) if isinstance(source, str) else source
-        if allow_publish and not isinstance(self._source, WritableSource):
+        # Asked once: a Protocol's isinstance looks at every method, which costs more than publishing does.
+        self._writable = self._source if isinstance(self._source, WritableSource) else None
+        if allow_publish and self._writable is None:
             raise ConfigurationError(f"allow_publish: the source {self._source.kind!r} takes no events")
         self._limits = limits or Limits()
         self._on_lag: OnLag = on_lag
@@ -210,12 +212,11 @@ class Forum:
 
         Raises as `publish`; faults name the event's index.
         """
-        source = self._source
-        if not isinstance(source, WritableSource):
-            raise ConfigurationError(f"the source {source.kind!r} takes no events; it can only be read")
+        if self._writable is None:
+            raise ConfigurationError(f"the source {self._source.kind!r} takes no events; it can only be read")
         _check_wait(wait)
         running = await self._lifecycle.ensure()
-        receipts = await publish(source, encode_events(events, self._limits.event_bytes), wait=wait)
+        receipts = await publish(self._writable, encode_events(events, self._limits.event_bytes), wait=wait)
         duplicates = sum(receipt.duplicate for receipt in receipts)
         running.hub.counters.published += len(receipts) - duplicates
         running.hub.counters.duplicates += duplicates
