@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
 from asgi_forum.cursor import EARLIEST, LATEST
-from asgi_forum.endpoints import Endpoints
+from asgi_forum.endpoints import Endpoints, path_below_mount
 from asgi_forum.errors import ConfigurationError, ForumClosed, InvalidWait, ShuttingDown, SourceUnavailable
 from asgi_forum.filters import Filter, Values
 from asgi_forum.hub.lifecycle import Lifecycle, Running
@@ -32,7 +32,7 @@ from asgi_forum.sources.base import EventSource, ReportingSource, WritableSource
 from asgi_forum.sources.registry import SourceOptions, open_url
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.page import ForumPage, read_page
-from asgi_forum.streams.refusals import refuse_http, refuse_websocket
+from asgi_forum.streams.refusals import refuse_http, refuse_sse, refuse_websocket
 from asgi_forum.streams.request import asked_by_host, resumed
 from asgi_forum.streams.subscription import ForumSubscription
 
@@ -121,7 +121,8 @@ class Forum:
         try:
             running = await self._lifecycle.ensure()
         except ForumClosed:
-            await _refuse(scope, receive, send, ShuttingDown(outcome="not_published"))
+            posted = scope["type"] == "http" and scope["method"] == "POST"
+            await _refuse(scope, receive, send, ShuttingDown(outcome="not_published" if posted else None))
             return
         endpoints = Endpoints(
             Door(running, self._authorize),
@@ -227,7 +228,7 @@ class Forum:
         Publish from a thread that is not the loop's, such as FastAPI's `def` endpoints; arguments and errors as `publish`.
 
         Blocks until the event is accepted. Raises ConfigurationError in the loop's own thread, and where no loop is known: in a
-        thread of the host's own before the forum was started.
+        thread of the host's own before the forum was started; ForumClosed there after it was closed.
         """
         try:
             asyncio.get_running_loop()
@@ -241,6 +242,8 @@ class Forum:
         try:
             return anyio.from_thread.run(partial(self.publish_many, [event], wait=wait))[0]
         except RuntimeError as error:
+            if self._lifecycle.closed:
+                raise ForumClosed from error
             raise ConfigurationError(
                 "publish_sync: no event loop is known here; start the forum first (forum.lifespan)"
             ) from error
@@ -291,7 +294,11 @@ class Forum:
         keep = Filter.of(ticket=ticket, run_id=run_id, thread_id=thread_id, event_type=event_type)
         asked = asked_by_host(keep, cursor=cursor, tail=tail, limit=limit, default=EARLIEST)
         _check_wait(wait)
-        return await read_page(await self._lifecycle.ensure(), asked, wait=wait)
+        running = await self._lifecycle.ensure()
+        if not wait or running.streams.closing is not None:
+            return await read_page(running, asked)
+        with running.streams.admitted("python") as place:  # so that a stop ends the wait
+            return await read_page(running, asked, wait=wait, place=place)
 
     def response(
         self,
@@ -373,5 +380,7 @@ def _check_wait(wait: float) -> None:
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: ShuttingDown) -> None:
     if scope["type"] == "websocket":
         await refuse_websocket(scope, receive, send, error)
+    elif path_below_mount(scope) == "/stream":
+        await refuse_sse(scope, send, error)
     else:
         await refuse_http(scope, send, error)

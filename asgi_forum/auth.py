@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -87,10 +88,25 @@ async def authorize_subscription(hook: Authorize | None, connection: HTTPConnect
         return asked
     answer = await _ask(hook, connection, asked)
     granted = answer if isinstance(answer, Subscription) else asked
+    if not _is_time(granted.expires_at):
+        logger.error(
+            "asgi_forum.authorize_failed: got expires_at=%.60r, expected Unix seconds, an aware datetime or None",
+            granted.expires_at,
+        )
+        raise InternalError
     left = granted.seconds_left()
     if left is not None and left <= 0:
         raise Unauthorized("the authorization has expired")
     return granted
+
+
+def _is_time(value: object) -> bool:
+    """Whether a time at which an authorization ends can be compared with the clock."""
+    if isinstance(value, datetime):
+        return value.tzinfo is not None
+    if isinstance(value, bool):
+        return False
+    return value is None or (isinstance(value, int | float) and not math.isnan(value))
 
 
 async def authorize_publish(

@@ -15,12 +15,15 @@ from starlette.types import Receive, Scope, Send
 from asgi_forum.auth import AuthorizePublish, OriginPolicy, authorize_publish
 from asgi_forum.cursor import LATEST
 from asgi_forum.errors import (
+    EventIdConflict,
+    ForumClosed,
     ForumError,
     InvalidEvent,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     PublishDisabled,
+    ShuttingDown,
     UnsupportedMediaType,
     quote,
 )
@@ -124,6 +127,12 @@ class Endpoints:
             receipts = await self.publish(events)
         except InvalidEvent as error:
             raise error if isinstance(document, list) else _without_index(error) from error
+        except EventIdConflict as error:
+            # Where the app says who may read what, a guess must not be confirmed field by field.
+            raise error if self.door.authorize is None else EventIdConflict(error.event_id, (), error.index) from error
+        except ForumClosed as error:
+            ids = [event.event_id for event in events if event.event_id]
+            raise ShuttingDown(outcome="not_published", event_ids=ids) from error
         body = to_json({"events": receipts})
         await answer_json(scope, send, body, status=200 if all(each.duplicate for each in receipts) else 201)
 

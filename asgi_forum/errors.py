@@ -223,15 +223,19 @@ class MethodNotAllowed(ForumError):
 
 
 class EventIdConflict(ForumError):
-    """An `event_id` that the forum has, with other content. Nothing of the request was published."""
+    """
+    An `event_id` that the forum has, with other content. Nothing of the request was published.
+
+    `fields` says where they differ; it is empty where that is not the publisher's to know.
+    """
 
     code: ClassVar[str] = "event_id_conflict"
     status: ClassVar[int] = 409
     close_code: ClassVar[int] = 1008
 
     def __init__(self, event_id: str, fields: Sequence[str], index: int = 0) -> None:
-        named = ", ".join(fields)
-        super().__init__(f"event_id {quote(event_id)} is taken by an event with another {named}; nothing was published")
+        other = f"another {', '.join(fields)}" if fields else "other content"
+        super().__init__(f"event_id {quote(event_id)} is taken by an event with {other}; nothing was published")
         self.event_id = event_id
         self.fields: tuple[str, ...] = tuple(fields)
         self.index = index
@@ -330,7 +334,8 @@ class Unavailable(ForumError):
 
     def extra(self) -> dict[str, Any]:
         """Say what became of a publish, and the ids to repeat it with."""
-        return {"outcome": self.outcome, "event_ids": list(self.event_ids)} if self.outcome else {}
+        ids = {"event_ids": list(self.event_ids)} if self.event_ids else {}
+        return {"outcome": self.outcome, **ids} if self.outcome else {}
 
     def headers(self) -> dict[str, str]:
         """Say when to come back."""

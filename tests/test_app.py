@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -621,6 +622,11 @@ async def test_a_start_that_fails_is_told_to_the_server() -> None:
             "http.response.start",
         ),
         (
+            {"type": "http", "method": "POST", "path": "/events", "headers": [], "query_string": b""},
+            {},
+            "http.response.start",
+        ),
+        (
             {"type": "websocket", "path": "/stream", "headers": [], "query_string": b""},
             {"type": "websocket.connect"},
             "websocket.close",
@@ -636,9 +642,106 @@ async def test_a_closed_forum_refuses_connections(scope: dict[str, Any], receive
     assert wire.sent[0]["type"] == sent
     if sent == "http.response.start":
         assert wire.sent[0]["status"] == 503
-        assert b"not_published" in wire.sent[1]["body"]
+        assert b'"code":"shutting_down"' in wire.sent[1]["body"]
+        assert (b"not_published" in wire.sent[1]["body"]) == (scope["method"] == "POST")
     else:
         assert wire.sent[0]["reason"] == "shutting_down"
+
+
+def stream_scope(accept: bytes = b"text/event-stream") -> dict[str, Any]:
+    """The scope of a browser's `GET /stream`."""
+    headers = [(b"accept", accept)]
+    return {"type": "http", "method": "GET", "path": "/stream", "headers": headers, "query_string": b""}
+
+
+@pytest.mark.anyio
+async def test_a_closed_forum_sends_browsers_away_for_a_while() -> None:
+    """An EventSource never comes back after a 503: it gets a stream that ends, on the forum's address and on a host's own."""
+    forum = Forum(handle_signals=False)
+    await forum.aclose()
+    scope = stream_scope()
+    direct, own = Wire(), Wire()
+    await forum(scope, direct.receive, direct.send)
+    await forum.response(HTTPConnection(scope))(scope, own.receive, own.send)
+    for wire in (direct, own):
+        assert wire.sent[0]["status"] == 200
+        assert wire.sent[1]["body"].startswith(b"retry: ")
+        assert b'"code":"shutting_down"' in wire.sent[1]["body"]
+
+
+@pytest.mark.anyio
+async def test_a_request_that_a_stop_overtakes_is_told_what_became_of_it() -> None:
+    """Its body arrives when the forum is closed: nothing of it was published, and it may be repeated."""
+    forum = Forum(handle_signals=False, allow_publish=True)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await forum.aclose()
+        return {"type": "http.request", "body": b'{"event_type": "a.b", "ticket": "T-1", "event_id": "mine"}'}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/events", "headers": headers, "query_string": b""}
+    await forum(scope, receive, send)
+    assert sent[0]["status"] == 503
+    error = json.loads(sent[1]["body"])["error"]
+    assert (error["code"], error["outcome"], error["event_ids"]) == ("shutting_down", "not_published", ["mine"])
+
+
+@pytest.mark.anyio
+async def test_a_stop_ends_a_read_that_waits() -> None:
+    """At once, with the page that there is; drained, a forum still reads, but does not wait."""
+    forum = Forum(handle_signals=False)
+    async with forum:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(forum.read, cursor="latest", wait=3600))
+                await wait_all_tasks_blocked()
+                await forum.drain()
+            assert (await forum.read(wait=3600)).events == []
+
+
+def test_publishing_from_a_thread_after_the_end_is_told() -> None:
+    """The forum is closed, which is another thing than not having begun."""
+    forum = Forum(handle_signals=False)
+    with pytest.raises(ConfigurationError, match="start the forum first"):
+        forum.publish_sync(event_type=TYPE, ticket="T-1")
+
+    async def begin_and_end() -> None:
+        async with forum:
+            pass
+
+    asyncio.run(begin_and_end())
+    with pytest.raises(ForumClosed):
+        forum.publish_sync(event_type=TYPE, ticket="T-1")
+
+
+LEFT = """
+import asyncio
+from asgi_forum import Forum
+
+forum = Forum(handle_signals=False)
+forum.observe("", lambda event: None)
+loop = asyncio.new_event_loop()
+first = loop.run_until_complete(forum.publish(event_type="a.b", ticket="T-1"))
+loop.close()
+
+async def go_on():
+    second = await forum.publish(event_type="a.b", ticket="T-1")
+    await forum.aclose()
+    return second
+
+print(first.sequence, asyncio.run(go_on()).sequence, flush=True)
+"""
+
+
+def test_a_loop_that_was_left_in_the_middle_does_not_keep_the_log() -> None:
+    """Test clients close loops with tasks in them: the next loop goes on with the log, and nobody wakes the dead."""
+    found = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout == "1 2\n"
+    assert "feed_failed" not in found.stderr
 
 
 def test_an_event_of_the_hosts_own_is_checked_when_it_is_made() -> None:

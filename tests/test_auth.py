@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -309,3 +310,16 @@ def test_narrowing_a_subscription_narrows_its_filter() -> None:
         ASKED.narrow(ticket="T-1", event_type="forum"), "me", 5.0
     )
     assert before.filter == ASKED
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("until", ["2030-01-01", float("nan"), datetime(2030, 1, 1), True, object()])
+async def test_a_time_that_is_none_is_the_hooks_fault(until: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody can tell when the stream would have to end: it does not begin, and the log says why."""
+
+    def hook(connection: HTTPConnection, asked: Subscription) -> Subscription:
+        return replace(asked, expires_at=until)
+
+    with pytest.raises(InternalError):
+        await authorize_subscription(hook, connection(), ASKED)
+    assert "expires_at" in caplog.text

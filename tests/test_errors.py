@@ -174,7 +174,7 @@ EXAMPLES: list[tuple[ForumError, str, dict[str, object], dict[str, str]]] = [
     (
         ShuttingDown(outcome="not_published"),
         "the server is restarting",
-        {"outcome": "not_published", "event_ids": []},
+        {"outcome": "not_published"},
         {"retry-after": "1"},
     ),
     (TooSlow(), "the client is too slow; it may resume from its last cursor", {}, {"retry-after": "1"}),

@@ -45,12 +45,13 @@ class Channel:
     Its readers share what is cut from it: the frame at one position is made, and encoded, once.
     """
 
-    __slots__ = ("_events", "_floor", "_frame", "filter", "idle", "origin", "readers", "start")
+    __slots__ = ("_before", "_events", "_floor", "_frame", "filter", "idle", "origin", "readers", "start")
 
     def __init__(self, keep: Filter, origin: Cursor) -> None:
         self.filter: Filter = keep
         self.origin: Cursor = origin
         self._floor = origin
+        self._before: Cursor | None = None
         self.start: int = origin.sequence
         self.readers: int = 0
         self.idle: set[Waiter] = set()
@@ -67,6 +68,7 @@ class Channel:
         """Let go of the events up to a sequence: they have left the tail."""
         index = bisect_right(self._events, through, key=_sequence)
         if index:
+            self._before = Cursor.parse(self._events[index - 2].cursor) if index > 1 else self._floor
             self._floor = Cursor.parse(self._events[index - 1].cursor)
             self.start = self._floor.sequence
             del self._events[:index]
@@ -75,6 +77,7 @@ class Channel:
     def restart(self, origin: Cursor) -> None:
         """Forget all: the tail began anew."""
         self.origin = self._floor = origin
+        self._before = None
         self.start = origin.sequence
         self._events.clear()
         self._frame = None
@@ -95,9 +98,9 @@ class Channel:
         return self._frame[1]
 
     def before_newest(self) -> Cursor | None:
-        """Return a position after which the newest matching event comes first; None where the channel holds none."""
+        """Return a position after which the newest matching event comes first; None where there was none in the channel's time."""
         if not self._events:
-            return None
+            return self._before  # it has left the tail, but not the log
         return Cursor.parse(self._events[-2].cursor) if len(self._events) > 1 else self._floor
 
     def wake(self) -> None:

@@ -66,11 +66,14 @@ class Hub:
         self.channels: Channels = Channels()
         self.reads: SharedReads = SharedReads(source)
         self.tail: Tail = Tail(limits.tail_bytes, self._dropped)
+        self.closed: bool = False
         self._members: set[Member] = set()
         self._unswept = 0
 
     def accept(self, page: Page) -> None:
         """Take a page of the live feed; one that does not continue the tail makes it begin anew, and readers look for themselves."""
+        if self.closed:
+            return
         self.tail.retained = page.start.sequence
         if not self._continues(page):
             self.begin(page.position)
@@ -95,6 +98,13 @@ class Hub:
             channel.restart(at)
         self._unswept = 0
         self.wake_all()
+
+    def close(self) -> None:
+        """Take no more pages, and forget all: the event loop of whoever waits here has closed."""
+        self.closed = True
+        self._members.clear()
+        self.channels = Channels()
+        self.tail = Tail(self.limits.tail_bytes, self._dropped)
 
     def reached(self) -> None:
         """Note that the source answers."""

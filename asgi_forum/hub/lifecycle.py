@@ -151,6 +151,11 @@ class Lifecycle:
         running = self._running
         return None if running is None or running.loop.is_closed() else running
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, and not started again."""
+        return self._closed_in is not None and self.running is None
+
     async def ensure(self, *, reopen: bool = False) -> Running:
         """
         Return what is at work in this loop; start it where nothing is. Any number of tasks may call at once.
@@ -206,6 +211,8 @@ class Lifecycle:
         observer.remove()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> Running:
+        if self._running is not None:
+            self._running.hub.close()  # its loop has closed, but its source may still hand it pages
         running = self._running = self._make()
         if self._draining:
             running.streams.end_all(ShuttingDown())

@@ -186,7 +186,7 @@ class Reader:
         Do one bounded piece of work: return a frame, or None where the position only moved, or could not (then `idle` is set).
 
         It examines at most `most` entries; `room` is what a frame may hold in bytes (Limits.frame_bytes), but for a first event.
-        With `join` false it only reads pages, and is idle at the log's end. Raises SourceUnavailable (the position stays), TooSlow.
+        With `join` false it joins no channel, and is idle at the log's end. Raises SourceUnavailable (the position stays), TooSlow.
         """
         self.idle = False
         self._room = room or self._hub.limits.frame_bytes
@@ -196,7 +196,7 @@ class Reader:
                 return None
             if self._start.cursor is not None and join and self._hub.tail.knows(self._start.cursor):
                 self._position = self._start.cursor
-        if join and self._position is not None:
+        if self._position is not None and (join or self._channel is not None):
             channel = self._join(self._position)
             if channel is not None:
                 return self._from_memory(channel, self._position, limit, min(most, _SCAN))

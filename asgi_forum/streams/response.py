@@ -13,7 +13,7 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from asgi_forum.errors import ForumError
+from asgi_forum.errors import ForumClosed, ForumError, ShuttingDown
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import HEADERS, refuse_sse
 from asgi_forum.streams.request import Asked
@@ -47,5 +47,7 @@ class ForumResponse(EventSourceResponse):
                 place.hold(feed)
                 self.body_iterator: AsyncIterator[bytes] = chunks(feed)
                 await super().__call__(scope, receive, send)
+        except ForumClosed:
+            await refuse_sse(scope, send, ShuttingDown())
         except ForumError as error:
             await refuse_sse(scope, send, error)

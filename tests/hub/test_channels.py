@@ -180,6 +180,16 @@ def test_the_position_before_the_newest_can_be_named(numbers: list[int], gone: i
     assert frame_of(channel, position.sequence) == [numbers[-1]]
 
 
+@pytest.mark.parametrize(("numbers", "before"), [([8], 7), ([8, 9], 8), ([8, 9, 12], 9)])
+def test_the_position_before_a_match_that_is_gone_can_be_named(numbers: list[int], before: int) -> None:
+    """The log may have it still."""
+    channel = filled(*numbers, origin=KEY.bare(7))
+    channel.forget(20)
+    position = channel.before_newest()
+    assert position is not None
+    assert position.sequence == before
+
+
 def test_who_waits_is_woken_once() -> None:
     """Waking empties the list: who wants to wait again says so again."""
     channel, bell = filled(), Bell()

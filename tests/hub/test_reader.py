@@ -484,6 +484,33 @@ async def test_a_skip_leads_to_the_newest_match_though_it_left_the_tail() -> Non
         assert await drive(reader) == ["skipped", 5, "push"]
 
 
+@pytest.mark.parametrize("matches", [1, 3])
+async def test_a_skip_leads_to_the_newest_match_though_the_channel_has_let_it_go(matches: int) -> None:
+    """The log has it still, and the reader has not seen it."""
+    async with bench(on_lag="skip", tail_bytes=ROOM_FOR_10) as made:
+        reader = made.reader(ticket="T-1")
+        await drive(reader)
+        await made.append(matches)
+        for _ in range(101):
+            await made.append(1, ticket="other")
+        assert await drive(reader) == ["skipped", matches, "push"]
+
+
+async def test_a_page_goes_on_with_what_its_channel_has_seen() -> None:
+    """Though the log has trimmed it meanwhile: nothing that matched is lost, so nothing is to be told."""
+    async with bench(1, retain=3) as made:
+        reader = made.reader("1", ticket="T-1")
+        await drive(reader)
+        for _ in range(10):
+            await made.append(1, ticket="other")
+        assert await drive(reader, join=False) == []
+        assert reader.sequence == 11
+        await made.append(1)
+        for _ in range(10):
+            await made.append(1, ticket="other")
+        assert await drive(reader, join=False) == [12]
+
+
 @pytest.mark.parametrize("on_lag", ["resume", "skip", "disconnect"])
 async def test_a_reader_that_kept_up_is_not_slow(on_lag: OnLag) -> None:
     """When the feed itself has lost what was trimmed, its readers are told `trimmed`: the policy is for slow clients."""
