@@ -225,7 +225,9 @@ class RedisSource:
                 return key, rest[0]
             if kind == b"conflict":
                 index, fields = rest
-                raise EventIdConflict(str(arguments[(index - 1) * 5]), [FIELDS[each - 1] for each in fields], index - 1)
+                raise EventIdConflict(
+                    str(arguments[(index - 1) * 5]), sorted(FIELDS[each - 1] for each in fields), index - 1
+                )
             if kind == b"unnumbered":
                 self._note(rest[0].decode("ascii", "replace"))
                 raise SourceUnavailable(unnumbered_message(str(self._unnumbered)), outcome="not_published")
