@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +83,7 @@ class RedisSource:
         self._decoder = Decoder()
         self._key: CursorKey | None = None
         self._unnumbered: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connections = self._connect(_CONNECTIONS)
 
     @classmethod
@@ -91,6 +93,10 @@ class RedisSource:
 
     async def open(self) -> None:
         """Check that Redis can be used. Raises SourceUnavailable, ConfigurationError (with the version or setting that is off)."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            # What a loop that has ended left open can't be used in this one, nor closed.
+            self._loop, self._connections = loop, self._connect(_CONNECTIONS)
         await check_server(self._connections, self._keys)
         await self.read(_FAR, 0)
 
