@@ -1,7 +1,7 @@
 -- Give the log another identity, if it still has the one that was found wrong: compare and set. Returns the identity it has now.
--- KEYS: meta. ARGV: the epoch found ('' for none), the new epoch, the new secret.
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if (epoch or '') == ARGV[1] then
+-- KEYS: meta. ARGV: the epoch found ('' for none), the new epoch, the new secret. An epoch without a secret is none.
+local epoch, secret = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'secret'))
+if not (epoch and secret) or epoch == ARGV[1] then
   -- What was appended to the former log says nothing about this one.
   redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'secret', ARGV[3], 'appended', 0)
 end
