@@ -142,17 +142,20 @@ class RedisSource:
                 after = page.position
                 if after.sequence < page.end.sequence:
                     continue
-                while (news := await feed.wait(after, self._require_key(), past=self._unnumbered)) is not None:
+                key = (
+                    self._require_key()
+                )  # publishing may find another log meanwhile, whose key is not that of what comes here
+                while (news := await feed.wait(after, key, past=self._unnumbered)) is not None:
                     if news.entries:
-                        page = self._news_page(page, after, news)
+                        page = self._news_page(page, after, news, key)
                         deliver(page)
                         after = page.position
                     await keeper.look()
         finally:
             await feed.close()
 
-    def _news_page(self, before: Page, after: Cursor, news: News) -> Page:
-        key, last = self._require_key(), news.entries[-1]
+    def _news_page(self, before: Page, after: Cursor, news: News, key: CursorKey) -> Page:
+        last = news.entries[-1]
         position = key.cursor(last.sequence, last.raw)
         return Page(before.start, position, str(after), self._decoder.events(news.entries, key), position)
 
