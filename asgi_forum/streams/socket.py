@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import anyio
 import anyio.abc
@@ -136,20 +136,25 @@ class _Socket:
     async def _run(self, subscription_id: str, subscription: _Subscription, asked: Asked) -> None:
         try:
             with subscription.scope:
-                await self._stream(subscription_id, asked)
+                await self._say_last(subscription_id, subscription, await self._stream(subscription_id, asked))
         except GoneError:
             self._tasks.cancel_scope.cancel()
         finally:
-            self._subscriptions.pop(subscription_id, None)
+            self._free(subscription_id, subscription)
             subscription.done.set()
 
-    async def _stream(self, subscription_id: str, asked: Asked) -> None:
+    def _free(self, subscription_id: str, subscription: _Subscription) -> None:
+        """Let another subscription have the id. Harmless where one has it by now."""
+        if self._subscriptions.get(subscription_id) is subscription:
+            del self._subscriptions[subscription_id]
+
+    async def _stream(self, subscription_id: str, asked: Asked) -> str:
+        """Say all that a subscription has to say, and return its last word: the refusal, or why the server ends it."""
         try:
             granted = await self._door.grant(self._connection, asked)
         except ForumError as error:
             self._door.running.hub.counters.refusal(error.code)
-            self._subscriptions.pop(subscription_id, None)
-            return await self._say(ErrorFrame.of(error).text_for(subscription_id))
+            return ErrorFrame.of(error).text_for(subscription_id)
         feed = self._door.open(asked, granted)
         try:
             reset = await feed.begin()
@@ -160,15 +165,20 @@ class _Socket:
                 await self._say(reset.text_for(subscription_id))
             await self._frames(subscription_id, feed)
         except ForumError as error:
-            self._subscriptions.pop(subscription_id, None)
-            await self._say(command_frame("unsubscribed", id=subscription_id, code=error.code))
+            return command_frame("unsubscribed", id=subscription_id, code=error.code)
         finally:
             feed.close()
 
-    async def _frames(self, subscription_id: str, feed: Feed) -> None:
+    async def _frames(self, subscription_id: str, feed: Feed) -> NoReturn:
         while await feed.send(partial(self._say, (await feed.next()).text_for(subscription_id))):
             pass
-        self._tasks.cancel_scope.cancel()  # it accepted nothing for too long, and would not take a goodbye either
+        raise GoneError  # it accepted nothing for too long, and would not take a goodbye either
+
+    async def _say_last(self, subscription_id: str, subscription: _Subscription, text: str) -> None:
+        async with self._lock:
+            # Not before it is this one's turn: a successor's frames would come first. Not after: who has heard it may use the id.
+            self._free(subscription_id, subscription)
+            await send_text(self._send, text)
 
     async def _say(self, text: str) -> None:
         async with self._lock:
