@@ -12,9 +12,22 @@ from pydantic_core import to_json
 from asgi_forum.errors import ForumError, ResetReason
 from asgi_forum.models import StoredEvent, rfc3339, utc_now
 
-__all__ = ["ErrorFrame", "EventsFrame", "Frame", "HeartbeatFrame", "LiveFrame", "Mode", "ResetFrame", "command_frame"]
+__all__ = [
+    "PIECE",
+    "ErrorFrame",
+    "EventsFrame",
+    "Frame",
+    "HeartbeatFrame",
+    "LiveFrame",
+    "Mode",
+    "ResetFrame",
+    "command_frame",
+]
 
 Mode = Literal["push", "heartbeat"]
+
+PIECE = 64 * 1024
+"""The bytes that are sent at once, where a frame can be cut: a client that takes that much in time is not stuck."""
 
 
 def _now() -> str:
@@ -49,6 +62,11 @@ class _Encoded:
         named = b"id: %b\n" % cursor.encode() if cursor else b""
         return b"event: %b\n%bdata: %b\n\n" % (self.type.encode(), named, self.text.encode())
 
+    @property
+    def sse_pieces(self) -> Sequence[bytes]:
+        """The frame's SSE messages as they are sent: none is cut, and a client that takes data slowly has taken some of it soon."""
+        return (self.sse,)
+
 
 @dataclass(frozen=True)
 class EventsFrame(_Encoded):
@@ -71,7 +89,21 @@ class EventsFrame(_Encoded):
     @cached_property
     def sse(self) -> bytes:
         """One SSE message for each event, without an `event:` field, so that `onmessage` gets it."""
-        return b"".join([b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), event.json) for event in self.events])
+        return b"".join(self.sse_pieces)
+
+    @cached_property
+    def sse_pieces(self) -> Sequence[bytes]:
+        """The messages, put together up to about `PIECE` bytes; a larger one goes alone."""
+        pieces: list[list[bytes]] = [[]]
+        size = 0
+        for event in self.events:
+            message = b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), event.json)
+            if pieces[-1] and size + len(message) > PIECE:
+                pieces.append([])
+                size = 0
+            pieces[-1].append(message)
+            size += len(message)
+        return tuple(b"".join(piece) for piece in pieces)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ class Limits:
     lookback: entries that `tail=N` looks back over.
     page_scan: entries that one JSON page examines.
     max_lag: matching events that a live reader may be behind before the slow-client policy applies; None: until it leaves the tail.
-    send_timeout: how long a client may accept nothing before its stream is ended.
+    send_timeout: how long a client may accept nothing before its stream is ended. Over SSE that is a piece of about 64 KiB, over a
+        WebSocket a whole frame, which can't be cut: `frame_bytes` in that time is what a slow connection must manage.
     max_stream_age: after this time a stream is ended, cleanly; off by default.
     stop_after: how long stopping waits for streams and observers.
     """

@@ -75,6 +75,17 @@ def test_events_are_sse_messages_of_their_own() -> None:
     assert frame.sse == b"".join(b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), event.json) for event in EVENTS)
 
 
+def test_many_events_are_sent_in_pieces_of_whole_messages() -> None:
+    """About PIECE bytes each; an event that is larger goes alone, and the pieces together are the frame."""
+    sizes = [10, 30_000, 30_000, 10_000, 100_000, 10]
+    events = [stored(number, payload={"text": "x" * size}) for number, size in enumerate(sizes, 1)]
+    frame = EventsFrame(events, events[-1].cursor)
+    assert [piece.count(b"\nid: ") + 1 for piece in frame.sse_pieces] == [3, 1, 1, 1]
+    assert all(piece.startswith(b"id: ") and piece.endswith(b"\n\n") for piece in frame.sse_pieces)
+    assert b"".join(frame.sse_pieces) == frame.sse
+    assert LiveFrame("push", "c").sse_pieces[0].startswith(b"event: forum.live")
+
+
 def test_no_byte_of_an_event_ends_an_sse_line_early() -> None:
     """Line breaks of a payload are escaped; what SSE takes for no line break may stand as it is."""
     assert not re.search(rb"[\r\n]", EVENTS[0].json)

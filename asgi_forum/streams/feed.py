@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import anyio
 import anyio.lowlevel
 
-from asgi_forum.errors import ForumError, SourceUnavailable
+from asgi_forum.errors import ForumError, SourceUnavailable, TooSlow
 from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, ResetFrame
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.watchdog import Watchdog
 from asgi_forum.streams.heartbeat import Heartbeat
+from asgi_forum.streams.sender import Sender
 
 __all__ = ["Ending", "Feed"]
 
@@ -66,13 +67,14 @@ class Feed:
         self._recoveries = 0
         self._turns = 0
         self._stepping: anyio.CancelScope | None = None
-        self._sending: tuple[float, anyio.CancelScope] | None = None
+        self._sender = Sender(hub.limits.send_timeout)
         self.reader = reader
         watchdog.watch(self)
 
     def end(self, error: ForumError) -> None:
-        """End the stream with an error, at its next frame. The first error counts."""
+        """End the stream with an error, at its next frame; one that is being sent has a second left. The first error counts."""
         self._ended = self._ended or error
+        self._sender.leave()
         self.reader.wake()
         if self._stepping is not None:
             self._stepping.cancel()
@@ -86,11 +88,8 @@ class Feed:
         """Look at the clock: the watchdog calls this a few times in each heartbeat."""
         if self._ending is not None and now >= self._ending.at:
             self.end(self._ending.error)
-        if self._sending is not None:
-            since, scope = self._sending
-            if now - since > self._hub.limits.send_timeout:
-                scope.cancel()
-        elif now >= self._beat.due:
+        self._sender.check(now)
+        if not self._sender.busy and now >= self._beat.due:
             self.reader.wake()
             if self._stepping is not None:
                 self._stepping.cancel()  # the source takes its time; the read goes on, and is waited for again
@@ -133,15 +132,17 @@ class Feed:
             else:
                 await anyio.lowlevel.checkpoint()
 
-    async def send(self, send: Callable[[], Awaitable[None]]) -> bool:
-        """Send a frame under the send deadline; False where the client accepted nothing for that long, and the stream must end."""
-        with anyio.CancelScope() as scope:
-            self._sending = (anyio.current_time(), scope)
-            try:
-                await send()
-            finally:
-                self._sending = None
-        return not scope.cancelled_caught
+    async def send(self, send: Callable[[], Awaitable[None]]) -> None:
+        """
+        Send a frame, or a piece of one, under the send deadline.
+
+        Raises the ForumError that ends the stream where the client accepted nothing for that long; then nothing but a goodbye may follow.
+        """
+        try:
+            await self._sender.send(send)
+        except TooSlow as error:
+            self._ended = self._ended or error
+            raise self._ended from None
 
     async def _step(self) -> Frame | None:
         if self._away and not self._may_retry():

@@ -170,9 +170,8 @@ class _Socket:
             feed.close()
 
     async def _frames(self, subscription_id: str, feed: Feed) -> NoReturn:
-        while await feed.send(partial(self._say, (await feed.next()).text_for(subscription_id))):
-            pass
-        raise GoneError  # it accepted nothing for too long, and would not take a goodbye either
+        while True:
+            await feed.send(partial(self._say, (await feed.next()).text_for(subscription_id)))
 
     async def _say_last(self, subscription_id: str, subscription: _Subscription, text: str) -> None:
         async with self._lock:

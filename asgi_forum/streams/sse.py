@@ -17,11 +17,9 @@ from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import SSE_HEADERS, headers_of, refuse_sse, retry_line
 from asgi_forum.streams.request import asked_by_query
+from asgi_forum.streams.sender import FAREWELL
 
-__all__ = ["FAREWELL", "chunks", "serve_sse"]
-
-FAREWELL = 1.0
-"""Seconds that a goodbye may take: a client that reads nothing does not take that either."""
+__all__ = ["chunks", "serve_sse"]
 
 
 async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> None:
@@ -65,8 +63,9 @@ async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> Non
 
         tasks.start_soon(watch)
         try:
-            while await feed.send(partial(chunk, (await feed.next()).sse)):
-                pass
+            while True:
+                for piece in (await feed.next()).sse_pieces:
+                    await feed.send(partial(chunk, piece))
         except ForumError as error:
             with anyio.move_on_after(FAREWELL):
                 await chunk(ErrorFrame.of(error).sse)
@@ -79,6 +78,7 @@ async def chunks(feed: Feed) -> AsyncIterator[bytes]:
     yield retry_line()
     try:
         while True:
-            yield (await feed.next()).sse
+            for piece in (await feed.next()).sse_pieces:
+                yield piece
     except ForumError as error:
         yield ErrorFrame.of(error).sse

@@ -18,7 +18,7 @@ from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import asked_by_query
-from asgi_forum.streams.sse import FAREWELL
+from asgi_forum.streams.sender import FAREWELL
 
 __all__ = ["MAX_MESSAGE", "GoneError", "accept", "farewell", "receive_message", "send_text", "serve_websocket"]
 
@@ -77,8 +77,8 @@ async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> Non
 
         tasks.start_soon(listen)
         try:
-            while await feed.send(partial(send_text, send, (await feed.next()).text)):
-                pass
+            while True:
+                await feed.send(partial(send_text, send, (await feed.next()).text))
         except GoneError:
             pass
         except ForumError as fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -291,20 +292,8 @@ async def test_a_closed_stream_leaves_nothing_behind() -> None:
 # Sending
 
 
-async def test_a_client_that_accepts_in_time_is_served() -> None:
-    """However long it took, up to the deadline."""
-    async with filled(0, send_timeout=60.0) as (_, running):
-        stream = feed(running)
-
-        async def send() -> None:
-            stream.check(anyio.current_time() + 59)
-            await anyio.lowlevel.checkpoint()
-
-        assert await stream.send(send)
-
-
 async def test_a_client_that_accepts_nothing_is_given_up() -> None:
-    """After the deadline the watchdog cuts the send; so it does with the next one, and only while something is sent."""
+    """After the deadline the watchdog cuts the send, and the stream has ended; only while something is sent."""
     async with filled(0, send_timeout=60.0) as (_, running):
         stream = feed(running)
         stream.check(anyio.current_time() + 1000)
@@ -313,8 +302,19 @@ async def test_a_client_that_accepts_nothing_is_given_up() -> None:
             stream.check(anyio.current_time() + 61)
             await anyio.sleep_forever()
 
-        assert not await stream.send(send)
-        assert await stream.send(anyio.lowlevel.checkpoint)
+        await stream.send(anyio.lowlevel.checkpoint)
+        for ends in (partial(stream.send, send), stream.next):
+            with pytest.raises(TooSlow):
+                await ends()
+
+
+async def test_a_stream_that_has_to_end_says_why_though_its_client_takes_nothing() -> None:
+    """The reason is the one that it was told, not that the client is slow."""
+    async with filled(0) as (_, running):
+        stream = feed(running)
+        stream.end(ShuttingDown())
+        with pytest.raises(ShuttingDown):
+            await stream.send(anyio.sleep_forever)
 
 
 async def test_a_send_that_fails_is_over() -> None:

@@ -16,79 +16,30 @@ from anyio import wait_all_tasks_blocked
 from starlette.requests import HTTPConnection
 
 from asgi_forum import Forbidden, Forum, Subscription
-from tests.events import TYPE
-from tests.hub.bench import DEADLINE, until
+from tests.hub.bench import until
+from tests.streams.held import SOCKET, Held, connected, publish
 
 pytestmark = pytest.mark.anyio
 
-SCOPE = {"type": "websocket", "path": "/socket", "headers": [], "query_string": b""}
 
-
-class Line:
-    """A connection to `/socket` as its server sees it; while it is `held`, the client takes nothing."""
-
-    def __init__(self) -> None:
-        """Begin with a client that asks for an upgrade."""
-        self.sent: list[dict[str, Any]] = []
-        self._commands, self._received = anyio.create_memory_object_stream[dict[str, Any]](100)
-        self._commands.send_nowait({"type": "websocket.connect"})
-        self._taken = anyio.Event()
-        self._taken.set()
-
-    def hold(self) -> None:
-        """Take nothing from now on."""
-        self._taken = anyio.Event()
-
-    def release(self) -> None:
-        """Take all there is."""
-        self._taken.set()
+class Line(Held):
+    """A connection to `/socket`."""
 
     def say(self, **command: Any) -> None:
         """Send a command."""
-        self._commands.send_nowait({"type": "websocket.receive", "text": json.dumps(command)})
-
-    @property
-    def frames(self) -> list[dict[str, Any]]:
-        """All that was said to the client."""
-        return [json.loads(message["text"]) for message in self.sent if message["type"] == "websocket.send"]
+        self.tell("websocket.receive", text=json.dumps(command))
 
     def about(self, name: str) -> list[str]:
         """The types of the frames with an id."""
         return [frame["type"] for frame in self.frames if frame.get("id") == name]
 
-    async def receive(self) -> dict[str, Any]:
-        """Hand the next command to the forum."""
-        return await self._received.receive()
-
-    async def send(self, message: Any) -> None:
-        """Take a message of the forum's, as soon as the client does."""
-        await self._taken.wait()
-        self.sent.append(dict(message))
-
-    def close(self) -> None:
-        """Let go of what the commands pass through."""
-        self._commands.close()
-        self._received.close()
-
 
 @asynccontextmanager
-async def connected(line: Line | None = None, **settings: Any) -> AsyncGenerator[tuple[Forum, Line], None]:
-    """A forum, and a connection to its `/socket` that ends with the block at the latest."""
+async def online(line: Line | None = None, **settings: Any) -> AsyncGenerator[tuple[Forum, Line], None]:
+    """A forum, and a connection to its `/socket`."""
     line = line or Line()
-    try:
-        async with Forum(handle_signals=False, **settings) as forum, anyio.create_task_group() as tasks:
-            tasks.start_soon(forum, dict(SCOPE), line.receive, line.send)
-            with anyio.fail_after(DEADLINE):
-                yield forum, line
-            tasks.cancel_scope.cancel()
-    finally:
-        line.close()
-
-
-async def publish(forum: Forum, ticket: str) -> None:
-    """Publish an event, and let it arrive where it arrives."""
-    await forum.publish(event_type=TYPE, ticket=ticket)
-    await wait_all_tasks_blocked()
+    async with connected(line, SOCKET, **settings) as forum:
+        yield forum, line
 
 
 async def hold_busy(forum: Forum, line: Line) -> None:
@@ -111,7 +62,7 @@ async def test_an_id_is_in_use_until_its_refusal_was_said() -> None:
         if len(asked) == 2:
             raise Forbidden("not yet")
 
-    async with connected(authorize=authorize) as (forum, line):
+    async with online(authorize=authorize) as (forum, line):
         await hold_busy(forum, line)
         line.say(type="subscribe", id="a", ticket="mine")
         await until(lambda: len(asked) == 2)
@@ -135,7 +86,7 @@ async def test_an_id_is_in_use_until_its_end_was_said() -> None:
         soon = datetime.now(UTC) + timedelta(seconds=0.3)
         return replace(wish, expires_at=soon if len(asked) == 2 else None)
 
-    async with connected(authorize=authorize, heartbeat=2.0) as (forum, line):
+    async with online(authorize=authorize, heartbeat=2.0) as (forum, line):
         line.say(type="subscribe", id="busy", ticket="busy")
         line.say(type="subscribe", id="a", ticket="mine")
         await until(lambda: "forum.live" in line.about("busy") and "forum.live" in line.about("a"))
@@ -175,7 +126,7 @@ async def test_an_id_is_free_for_who_has_heard_its_end() -> None:
         asked.append("wish")
         return len(asked) > 1
 
-    async with connected(Eager(), authorize=authorize) as (_, line):
+    async with online(Eager(), authorize=authorize) as (_, line):
         line.say(type="subscribe", id="a")
         await until(lambda: "forum.live" in line.about("a"))
         assert line.about("a")[:2] == ["forum.error", "subscribed"]
