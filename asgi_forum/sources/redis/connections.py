@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 from redis import exceptions
@@ -119,8 +119,9 @@ class Connections:
         await self._place.close()
 
     async def _answer(self, connection: AbstractConnection, patience: float) -> Reply:
+        read = cast("Callable[..., Awaitable[Reply]]", connection.read_response)
         try:
-            return await connection.read_response(disable_decoding=True, timeout=self._timeout + patience)
+            return await read(disable_decoding=True, timeout=self._timeout + patience)
         except exceptions.ConnectionError:
             raise
         except exceptions.ResponseError as error:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha1
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import from_json
 
@@ -62,10 +62,12 @@ class RawEntry:
 
 
 def _envelope_and_payload(data: bytes) -> tuple[dict[str, Any], Any]:
-    document = from_json(data)
-    if not isinstance(document, dict) or not isinstance(envelope := document.get("envelope"), dict):
+    document: Any = from_json(data)
+    fields = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    envelope: Any = fields.get("envelope")
+    if not isinstance(envelope, dict):
         raise InvalidEvent([{"loc": ["event"], "msg": 'expected {"envelope": {...}, "payload": {...}}'}])
-    return envelope, document.get("payload")
+    return cast("dict[str, Any]", envelope), fields.get("payload")
 
 
 def decoded(entry: RawEntry) -> Entry:

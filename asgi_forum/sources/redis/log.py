@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from asgi_forum.cursor import Cursor, CursorKey
 from asgi_forum.sources.base import Page
@@ -37,7 +37,7 @@ def live_entries(reply: Any) -> list[tuple[bytes, Sequence[bytes]]]:
     if not reply:
         return []
     if isinstance(reply, Mapping):
-        (entries,) = reply.values()
+        (entries,) = cast("Mapping[bytes, Sequence[Any]]", reply).values()
         # RESP3: {key: [[id, fields], ...]}
         return [(entry[0], entry[1]) for entry in entries]
     ((_, entries),) = reply

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -34,6 +34,8 @@ _NOT_FOR_CONNECTIONS = (
 )
 
 _Options = dict[str, Any]
+_Kind = Callable[..., AbstractConnection]
+"""A class of connections, which is called with options that a URL or a client gave."""
 
 
 def _options(given: Mapping[str, Any], timeout: float) -> _Options:
@@ -50,7 +52,7 @@ def _options(given: Mapping[str, Any], timeout: float) -> _Options:
 class _Server:
     """One address, always the same."""
 
-    def __init__(self, kind: type[AbstractConnection], options: _Options) -> None:
+    def __init__(self, kind: _Kind, options: _Options) -> None:
         self._kind = kind
         self._options = options
 
@@ -65,7 +67,7 @@ class _Server:
 class _Master:
     """The master that Sentinels name for a service, asked anew for each connection."""
 
-    def __init__(self, sentinel: Sentinel, service: str, kind: type[AbstractConnection], options: _Options) -> None:
+    def __init__(self, sentinel: Sentinel, service: str, kind: _Kind, options: _Options) -> None:
         self._sentinel = sentinel
         self._service = service
         self._kind = kind
@@ -73,7 +75,7 @@ class _Master:
 
     async def connection(self) -> AbstractConnection:
         """Return a connection to the master of now."""
-        host, port = await self._sentinel.discover_master(self._service)
+        host, port = cast("tuple[str, int]", await self._sentinel.discover_master(self._service))
         return self._kind(**{**self._options, "host": host, "port": port})
 
     async def close(self) -> None:
@@ -90,13 +92,14 @@ class _Node:
     ) -> None:
         self._nodes = nodes
         self._key = key
-        self._kind = kind
+        self._kind: _Kind = kind
+        self._tls = issubclass(kind, SSLConnection)
         self._options = options
 
     async def connection(self) -> AbstractConnection:
         """Return a connection to the slot's primary of now."""
         options = {name: value for name, value in self._options.items() if name not in ("host", "port", "db", "retry")}
-        options["ssl"] = issubclass(self._kind, SSLConnection)
+        options["ssl"] = self._tls
         cluster = RedisCluster(startup_nodes=[ClusterNode(*node) for node in self._nodes], **options)
         try:
             await cluster.initialize()
@@ -153,13 +156,14 @@ def place_of_client(client: object, key: str, *, timeout: float) -> Place:
         raise ConfigurationError(
             f"source: got {type(client).__module__}.{type(client).__qualname__}, expected a URL or a client of redis.asyncio"
         )
-    pool = client.connection_pool
+    pool: Any = client.connection_pool
     options = _options(pool.connection_kwargs, timeout)
     if isinstance(pool, SentinelConnectionPool):
         tls: type[AbstractConnection] = (
             SSLConnection if issubclass(pool.connection_class, SSLConnection) else Connection
         )
-        return _Master(pool.sentinel_manager, str(pool.service_name), tls, options)
+        sentinels = cast("Any", pool)
+        return _Master(sentinels.sentinel_manager, str(sentinels.service_name), tls, options)
     return _Server(pool.connection_class, options)
 
 
@@ -170,7 +174,7 @@ def _server(url: str, timeout: float) -> Place:
     return _tried(_Server(kind, options), kind, options)
 
 
-def _tried(place: Place, kind: type[AbstractConnection], options: _Options) -> Place:
+def _tried(place: Place, kind: _Kind, options: _Options) -> Place:
     """Return a place whose connections can be made: an option that redis-py does not know is told now, not at first use."""
     try:
         kind(**options)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from redis import exceptions
@@ -228,15 +228,13 @@ class RedisSource:
             reply, *reached = await self._connections.scripts(
                 _PUBLISH, keys, (*head, *arguments), *([wait] if self._replicas else [])
             )
-            kind, *rest = reply
+            kind, rest = cast("bytes", reply[0]), cast("list[Any]", reply[1:])
             if kind == b"ok" and key is not None:
                 self._judge_replicas(reached)
                 return key, rest[0]
             if kind == b"conflict":
-                index, fields = rest
-                raise EventIdConflict(
-                    str(arguments[(index - 1) * 5]), sorted(FIELDS[each - 1] for each in fields), index - 1
-                )
+                index, fields = int(rest[0]), sorted(FIELDS[each - 1] for each in cast("list[int]", rest[1]))
+                raise EventIdConflict(str(arguments[(index - 1) * 5]), fields, index - 1)
             if kind == b"unnumbered":
                 self._note(rest[0].decode("ascii", "replace"))
                 raise SourceUnavailable(unnumbered_message(str(self._unnumbered)), outcome="not_published")
