@@ -44,7 +44,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "middleware": ("errors", "app"),
     "": (*VALUES, "auth", "streams", "app", "middleware"),
     "client": ("", *VALUES, "client"),
-    "cli": ("", *VALUES, "app", "middleware", "client", "cli"),
+    "cli": ("", *VALUES, "sources.base", "sources.registry", "app", "middleware", "client", "cli"),
     "__main__": ("cli",),
 }
 """Part of the package, in the order of the page, and all of ours that it may import: a part stands for what is below it."""

@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from asgi_forum import __version__
-from asgi_forum.cli.options import exclusive, given, header_option, option, shown, url_argument
+from asgi_forum.cli.options import NAME_HELP, exclusive, forum_name, given, header_option, option, shown, url_argument
 from asgi_forum.cli.terminal import harmless
 from asgi_forum.errors import ForumError
 
@@ -64,12 +64,14 @@ def asgi_forum() -> None:
 @option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
 @option("--source", default="memory://", show_default=True, help="Where the events are.")
+@option("--name", default="default", show_default=True, callback=forum_name, help=NAME_HELP)
 @option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @option("--path", default="/forum", show_default=True, help="Where the forum is mounted.")
 @option("--allow-publish", is_flag=True, help="Let everybody who reaches it publish over HTTP.")
 @option("--allow-origin", "allowed_origins", multiple=True, help="A page's origin that may connect; repeatable.")
 @option("--heartbeat", type=_SECONDS, default=25.0, show_default=True, help="Seconds of silence until a heartbeat.")
 @option("--retain", type=click.IntRange(1), default=100_000, show_default=True, help="How many events to keep.")
+@option("--retain-for", type=_SECONDS, help="Seconds to keep an event after its arrival; for ever where left out.")
 @option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -81,16 +83,15 @@ def serve(*, workers: int, path: str, source: str, **options: Any) -> None:
     """Serve a forum by itself. Ctrl-C or SIGTERM ends its streams, and then it."""
     if not path.startswith("/") or (path.endswith("/") and path != "/"):
         raise click.BadParameter("expected one that begins with '/' and does not end with it", param_hint="--path")
-    if workers > 1:
-        reason = "a memory:// log lives inside one process" if source.startswith("memory:") else "only one is supported"
+    if workers > 1 and source.startswith("memory:"):
         raise click.BadParameter(
-            f"{workers} workers can't share {source.partition(':')[0]}://: {reason}", param_hint="--workers"
+            f"{workers} workers can't share memory://: a memory:// log lives inside one process", param_hint="--workers"
         )
     from asgi_forum.cli.serve import serve as run
 
     if not options["allowed_origins"]:  # then ASGI_FORUM_ALLOWED_ORIGINS holds, as for Forum.from_env()
         del options["allowed_origins"]
-    run(path=path, source=source, **options)
+    run(path=path, source=source, workers=workers, **options)
 
 
 @asgi_forum.command()

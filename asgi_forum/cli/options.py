@@ -10,8 +10,21 @@ import click
 from click.core import ParameterSource
 
 from asgi_forum.errors import ConfigurationError
+from asgi_forum.sources.registry import SourceOptions
 
-__all__ = ["EnvOption", "exclusive", "given", "header_option", "option", "shown", "url_argument"]
+__all__ = [
+    "NAME_HELP",
+    "EnvOption",
+    "exclusive",
+    "forum_name",
+    "given",
+    "header_option",
+    "option",
+    "shown",
+    "url_argument",
+]
+
+NAME_HELP = "The forum's name, where a source holds several."
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,6 +88,15 @@ def _address(context: click.Context, parameter: click.Parameter, url: str) -> st
     except ConfigurationError as error:
         raise click.BadParameter(str(error).removeprefix("url: "), context, parameter) from None
     return url
+
+
+def forum_name(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    """Take the name of a forum."""
+    try:
+        SourceOptions(name)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error).removeprefix("name: "), context, parameter) from None
+    return name
 
 
 def _headers(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:

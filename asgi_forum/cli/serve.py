@@ -7,6 +7,9 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
@@ -14,8 +17,10 @@ import click
 from starlette.applications import Starlette
 
 from asgi_forum.app import Forum
+from asgi_forum.cli.supervisor import Supervisor, end_with_parent
+from asgi_forum.errors import ForumError
 from asgi_forum.middleware import ForumMiddleware
-from asgi_forum.settings import Limits
+from asgi_forum.settings import ForumSettings, Limits
 
 try:
     import uvicorn
@@ -31,18 +36,25 @@ _MAX_MESSAGE = 2**16
 _CONNECTIONS = 2**16
 
 
+_STOP = _GRACE + 1.5
+"""Seconds until a worker that has not ended is killed."""
+
+_TOLD_AT_START = ("asgi_forum.source_lost", "asgi_forum.redis_evicts", "asgi_forum.redis_read_only")
+"""What is logged when a forum starts: once for all processes together, by the one that looks at the source first."""
+
+
 class _Server(uvicorn.Server):
     """A uvicorn server that says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._address = address
+        self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so; a start that failed says so itself."""
         await super().startup(sockets)
         if self.started:
-            click.echo(f"asgi-forum: listening on {self._address}")
+            self._ready()
 
 
 class _NoCancelled(logging.Filter):
@@ -52,30 +64,88 @@ class _NoCancelled(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-def serve(*, host: str, port: int, path: str, log_level: str, **options: Any) -> None:
+class _NotAgain(logging.Filter):
+    """Drops what was told when the source was looked at first."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(_TOLD_AT_START)
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What is served, in a form that can be handed to another process."""
+
+    path: str
+    log_level: str
+    options: Mapping[str, Any]
+
+    def begin_logging(self) -> None:
+        """Log to stderr."""
+        logging.basicConfig(level=self.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("uvicorn.error").addFilter(_NoCancelled())
+
+    def forum(self) -> Forum:
+        """Make the forum. Raises ConfigurationError."""
+        return Forum.from_env(**self.options)
+
+    def serve(self, forum: Forum, sock: socket.socket, ready: Callable[[], None]) -> bool:
+        """Serve it in this process until SIGINT or SIGTERM; return whether it got so far."""
+        for name in ("asgi_forum.lifecycle", "asgi_forum.redis"):
+            logging.getLogger(name).addFilter(_NotAgain())
+        config = uvicorn.Config(
+            forum if self.path == "/" else ForumMiddleware(Starlette(), forum=forum, path=self.path),
+            log_config=None,
+            access_log=self.log_level in ("info", "debug"),
+            lifespan="on",
+            timeout_graceful_shutdown=_GRACE,
+            ws_max_size=_MAX_MESSAGE,
+            ws_per_message_deflate=False,
+        )
+        server = _Server(config, ready)
+        # uvicorn, once it has stopped, raises the signal that stopped it again: SIGTERM then is the end that was asked for.
+        signal.signal(signal.SIGTERM, _done)
+        server.run(sockets=[sock])
+        return server.started
+
+
+def serve(*, host: str, port: int, path: str, log_level: str, workers: int, **options: Any) -> None:
     """Serve a forum until SIGINT or SIGTERM. Raises ConfigurationError, ClickException where it can't listen."""
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").addFilter(_NoCancelled())
-    forum = Forum.from_env(**options)
-    app = forum if path == "/" else ForumMiddleware(Starlette(), forum=forum, path=path)
+    settings = {**ForumSettings.read().model_dump(), **options}
+    site = _Site(path, log_level, settings)
+    site.begin_logging()
+    forum = site.forum()
     sock = _listen(host, port)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=log_level in ("info", "debug"),
-        lifespan="on",
-        timeout_graceful_shutdown=_GRACE,
-        ws_max_size=_MAX_MESSAGE,
-        ws_per_message_deflate=False,
-    )
-    server = _Server(config, _address(sock, path))
-    # uvicorn, once it has stopped, raises the signal that stopped it again: SIGTERM then is the end that was asked for.
-    signal.signal(signal.SIGTERM, _done)
+    address = _address(sock, path)
     _allow_connections()
     with sock:
-        server.run(sockets=[sock])
-    if not server.started:
-        raise click.ClickException("the forum did not start; the log says why")
+        asyncio.run(_look_at(forum))
+        if workers > 1:
+            supervisor = Supervisor(_work, (site, sock), count=workers, ready=lambda: _say(address), patience=_STOP)
+            if supervisor.run() == signal.SIGINT:
+                raise KeyboardInterrupt
+        elif not site.serve(forum, sock, lambda: _say(address)):
+            raise click.ClickException("the forum did not start; the log says why")
+
+
+async def _look_at(forum: Forum) -> None:
+    """Start once, and stop: what is wrong with the source is told here, by one line. One that is away only warns."""
+    async with forum:
+        pass
+
+
+def _work(site: _Site, sock: socket.socket, tell: Connection) -> None:
+    """Be one of several processes that serve."""
+    end_with_parent()
+    site.begin_logging()
+    try:
+        served = site.serve(site.forum(), sock, lambda: tell.send(True))
+    except ForumError as error:
+        sys.exit(f"Error: {error}")
+    sys.exit(0 if served else 1)
+
+
+def _say(address: str) -> None:
+    click.echo(f"asgi-forum: listening on {address}")
 
 
 def _done(number: int, frame: FrameType | None) -> None:

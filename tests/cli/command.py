@@ -44,13 +44,14 @@ def one_line(stderr: bytes) -> str:
 class Process:
     """A command that is running, and what it writes, line by line."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None, *, group: bool = False) -> None:
         self.popen = subprocess.Popen(
             command,
             env=environment(env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=group,
         )
         assert self.popen.stdout is not None
         assert self.popen.stderr is not None
@@ -115,15 +116,19 @@ class _Lines:
         self.pipe.close()
 
 
-def started(*arguments: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[Process]:
-    """Start a command of ours."""
-    return spawned([*COMMAND, *arguments], env=env)
+def started(
+    *arguments: str, env: Mapping[str, str] | None = None, group: bool = False
+) -> AbstractContextManager[Process]:
+    """Start a command of ours; `group`: as the first of a group of processes, as a shell does."""
+    return spawned([*COMMAND, *arguments], env=env, group=group)
 
 
 @contextmanager
-def spawned(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Generator[Process, None, None]:
+def spawned(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, group: bool = False
+) -> Generator[Process, None, None]:
     """Start any command; it is killed at the end if it is still running."""
-    process = Process(command, env)
+    process = Process(command, env, group=group)
     try:
         yield process
     finally:

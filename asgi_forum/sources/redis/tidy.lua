@@ -12,7 +12,8 @@ local trimmed = redis.call('XTRIM', log, 'MAXLEN', '~', retain)
 if redis.call('XLEN', log) > retain + 300 then trimmed = trimmed + redis.call('XTRIM', log, 'MAXLEN', retain) end
 if seconds > 0 then
   local tip = redis.call('XREVRANGE', log, '0-18446744073709551615', '0-1', 'COUNT', 1)[1]
-  if tip then redis.call('ZADD', ages, string.format('%.3f', now), string.sub(tip[1], 3)) end
+  -- The first mark at a sequence counts: in a log that is quiet, later ones would keep its newest entries young for ever.
+  if tip then redis.call('ZADD', ages, 'NX', string.format('%.3f', now), string.sub(tip[1], 3)) end
   local limit = string.format('(%.3f', now - seconds)
   local old = redis.call('ZRANGE', ages, limit, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
   if old then
