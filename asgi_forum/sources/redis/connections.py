@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Protocol, cast
 
 import anyio
+import anyio.lowlevel
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
@@ -68,8 +69,8 @@ class Connections:
         """
         Return the answers to commands, in order. `patience`: seconds that the first may take by itself (a blocking read).
 
-        Raises SourceUnavailable, whose outcome says whether the commands may have been carried out; ConfigurationError where
-        Redis refuses user or password, or does not permit a command. What it refuses is raised after all answers were read.
+        Raises SourceUnavailable, whose outcome says whether the commands may have been carried out. What Redis refuses is raised
+        after all answers were read.
         """
         replies = await self.exchange(*commands, patience=patience)
         for reply in replies:
@@ -85,7 +86,8 @@ class Connections:
             try:
                 async with self._connection() as connection:
                     packed = connection.pack_commands(commands)
-                    await connection.send_packed_command(packed, check_health=False)
+                    with anyio.fail_after(self._timeout):
+                        await connection.send_packed_command(packed, check_health=False)
                     sent = True
                     first = await self._answer(connection, patience)
                     replies = [first, *[await self._answer(connection, 0.0) for _ in commands[1:]]]
@@ -119,9 +121,11 @@ class Connections:
         await self._place.close()
 
     async def _answer(self, connection: AbstractConnection, patience: float) -> Reply:
+        # redis-py's own time-out would answer None, as Redis does where there is nothing, and leave the answer to whoever asks next.
         read = cast("Callable[..., Awaitable[Reply]]", connection.read_response)
         try:
-            return await read(disable_decoding=True, timeout=self._timeout + patience)
+            with anyio.fail_after(self._timeout + patience):
+                return await read(disable_decoding=True)
         except exceptions.ConnectionError:
             raise
         except exceptions.ResponseError as error:
@@ -168,6 +172,10 @@ class Connections:
 
 async def _stale(connection: AbstractConnection) -> bool:
     """Whether it was closed by the other side, or something is left to read on it: what is sent on it next would be lost."""
+    # The event loop hears of the other side when it looks at its sockets, and tells in the turn after that: what was closed by
+    # then gets no command, and nobody has to wonder whether it was carried out.
+    await anyio.lowlevel.checkpoint()
+    await anyio.lowlevel.checkpoint()
     # redis-py 8 gave the question another name, and warns of the old one.
     ask: Callable[[], Awaitable[bool]] = getattr(connection, "can_read", None) or connection.can_read_destructive
     try:

@@ -42,7 +42,7 @@ def _options(given: Mapping[str, Any], timeout: float) -> _Options:
     kept = {name: value for name, value in given.items() if name not in (*_OURS, *_NOT_FOR_CONNECTIONS)}
     return {
         **kept,
-        "socket_timeout": timeout,
+        "socket_timeout": None,  # Connections times each answer, a blocking read's by itself
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
         "client_name": kept.get("client_name") or "asgi_forum",
@@ -99,7 +99,7 @@ class _Node:
     async def connection(self) -> AbstractConnection:
         """Return a connection to the slot's primary of now."""
         options = {name: value for name, value in self._options.items() if name not in ("host", "port", "db", "retry")}
-        options["ssl"] = self._tls
+        options |= {"ssl": self._tls, "socket_timeout": options["socket_connect_timeout"]}
         cluster = RedisCluster(startup_nodes=[ClusterNode(*node) for node in self._nodes], **options)
         try:
             await cluster.initialize()
@@ -191,7 +191,7 @@ def _sentinel(
         raise ValueError("expected redis+sentinel://HOST:PORT[,HOST:PORT...]/SERVICE[/DATABASE]")
     theirs = {name.removeprefix("sentinel_"): given.pop(name) for name in list(given) if name.startswith("sentinel_")}
     options = _options({**given, "db": int(path[1]) if len(path) == 2 else 0}, timeout)
-    theirs = _options(theirs, timeout)
+    theirs = {**_options(theirs, timeout), "socket_timeout": timeout}
     if issubclass(kind, SSLConnection):
         theirs["ssl"] = True
     sentinel: Sentinel = Sentinel(hosts, sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]  # redis-py's own has no types
