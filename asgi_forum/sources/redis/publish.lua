@@ -88,35 +88,35 @@ for index = 1, batch do
   end
 end
 
--- From here on it writes.
+-- From here on it writes: the entries last. Where the user may not do one of these (or Redis is full, which it says at the first
+-- write only), none is appended, and a record of an entry that never came is no record of this log.
 if fresh > 0 then
   local time = tonumber(redis.call('TIME')[1])
-  local records, appended_now = {}, 0
+  local turned = tonumber(state[5] or '0')
+  local turning = time - turned >= remember
+  if turning then young, turned = 1 - young, time end
+  local latest = KEYS[3 + young]
+  redis.call('HSET', meta, 'young', young, 'turned', turned)
+  if turning then redis.call('UNLINK', latest) end
+  local records, bodies = {}, {}
   for index = 1, batch do
     local base = FIRST + (index - 1) * WIDTH
-    if here[ids[index]] and here[ids[index]].index == index then
-      local id = redis.call('XADD', log, '0-*', 'event', ARGV[base + 4])
-      appended_now = sequence_of(id)
-      answers[index][1] = appended_now
-      here[ids[index]][1] = appended_now
+    local own = here[ids[index]]
+    if own and own.index == index then
+      bodies[#bodies + 1] = ARGV[base + 4]
       records[#records + 1] = ids[index]
-      records[#records + 1] = string.format('%d:%s:%s:', appended_now, ARGV[base + 1], string.sub(redis.sha1hex(ARGV[base + 4]), 1, 8))
-        .. ARGV[base + 3]
+      records[#records + 1] = string.format('%d:%s:%s:', own[1], own[2], string.sub(redis.sha1hex(ARGV[base + 4]), 1, 8)) .. own[3]
     end
   end
-  local turned = tonumber(state[5] or '0')
-  if time - turned >= remember then
-    young = 1 - young
-    redis.call('UNLINK', KEYS[3 + young])
-    redis.call('HSET', meta, 'young', young, 'turned', time)
-  end
-  redis.call('HSET', meta, 'appended', appended_now)
-  redis.call('HSET', KEYS[3 + young], unpack(records))
-  redis.call('EXPIRE', KEYS[3 + young], math.ceil(remember * 2) + 60)
-  redis.call('XTRIM', log, 'MAXLEN', '~', retain)
+  redis.call('HSET', latest, unpack(records))
+  redis.call('EXPIRE', latest, math.ceil(remember * 2) + 60)
+  for _, body in ipairs(bodies) do redis.call('XADD', log, '0-*', 'event', body) end
+  redis.call('HSET', meta, 'appended', string.format('%d', last + fresh))
+  -- What is kept too long does no harm.
+  redis.pcall('XTRIM', log, 'MAXLEN', '~', retain)
   if redis.call('XLEN', log) > retain + 300 then
     -- The server's stream nodes are so large (or without bound) that trimming by nodes keeps too much.
-    redis.call('XTRIM', log, 'MAXLEN', retain)
+    redis.pcall('XTRIM', log, 'MAXLEN', retain)
   end
 end
 return {'ok', answers}
