@@ -9,7 +9,7 @@ from redis import exceptions
 
 from asgi_forum.errors import ConfigurationError
 from asgi_forum.sources.redis.connections import Connections
-from asgi_forum.sources.redis.failures import told
+from asgi_forum.sources.redis.failures import forbidden, told
 from asgi_forum.sources.redis.keys import LogKeys
 
 __all__ = ["check_server"]
@@ -26,13 +26,13 @@ def _info(text: bytes) -> dict[str, str]:
 
 async def check_server(connections: Connections, keys: LogKeys) -> None:
     """
-    Look at the server once. ConfigurationError names a version that is too old, or what the user may not read; what only warns
-    is logged: a policy that evicts, and a user who may not publish. Raises SourceUnavailable.
+    Look at the server once. ConfigurationError names a version that is too old; what only warns is logged: a policy that evicts,
+    and a user who may not publish. Raises SourceUnavailable, also where the user may not even read.
     """
     (reply,) = await connections.exchange(("INFO",))
     if isinstance(reply, exceptions.ResponseError):
-        if "NOPERM" not in str(reply) and not isinstance(reply, exceptions.NoPermissionError):
-            raise told(reply, sent=False)
+        if not forbidden(reply):
+            raise told(reply, sent=False) from reply
     else:
         _check_info(_info(reply))
     for command in (("XRANGE", keys.log, "+", "+", "COUNT", "1"), ("HGET", keys.meta, "epoch")):
@@ -63,6 +63,6 @@ async def _check_writing(connections: Connections, keys: LogKeys) -> None:
     )
     for command in harmless:
         (reply,) = await connections.exchange(command)
-        if isinstance(reply, exceptions.NoPermissionError) or "NOPERM" in str(reply):
+        if isinstance(reply, exceptions.ResponseError) and forbidden(reply):
             logger.warning("asgi_forum.redis_read_only: this user may not publish: %s", reply)
             return

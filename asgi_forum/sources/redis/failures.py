@@ -6,9 +6,9 @@ import re
 
 from redis import exceptions
 
-from asgi_forum.errors import ConfigurationError, ForumError, Outcome, SourceUnavailable
+from asgi_forum.errors import ConfigurationError, Outcome, SourceUnavailable
 
-__all__ = ["moved", "told"]
+__all__ = ["forbidden", "misconfigured", "moved", "told"]
 
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
@@ -52,17 +52,38 @@ def moved(error: Exception) -> bool:
     return _text(error).startswith(_ELSEWHERE)
 
 
-def told(error: Exception, *, sent: bool) -> ForumError:
+def _is_stranger(error: Exception) -> bool:
+    return isinstance(error, exceptions.AuthenticationError) or _text(error).startswith(("NOAUTH", "WRONGPASS"))
+
+
+def forbidden(error: Exception) -> bool:
+    """Whether Redis does not permit a command, or a key, to its user."""
+    return isinstance(error, exceptions.NoPermissionError) or any(
+        words in str(error) for words in ("NOPERM", "ACL failure", "The user executing the script can")
+    )
+
+
+def misconfigured(error: SourceUnavailable) -> ConfigurationError | None:
+    """Return what to raise at the start, where only somebody who sets things right can help; None where waiting does."""
+    cause = error.__cause__
+    if isinstance(cause, Exception) and (_is_stranger(cause) or forbidden(cause)):
+        return ConfigurationError(str(error))
+    return None
+
+
+def told(error: Exception, *, sent: bool) -> SourceUnavailable:
     """
     Return what to raise instead. `sent`: whether the command may have reached Redis, and its answer was lost.
 
-    A refusal by Redis itself has changed nothing: the scripts ask all that may fail before they write.
+    A refusal by Redis itself has changed nothing: the scripts ask all that may fail before they write. One of the user, or of
+    a command, is an outage as well: it may come while streams are open, and be mended while they are.
     """
     text = _CREDENTIALS.sub("//", _text(error))
-    if isinstance(error, exceptions.AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
-        return ConfigurationError(f"Redis refuses the user or password of the source's URL: {text}")
-    if isinstance(error, exceptions.NoPermissionError) or "NOPERM" in text or "ACL failure" in text:
-        return ConfigurationError(f"Redis does not permit what a forum needs (see docs/redis.md): {text}")
+    if _is_stranger(error):
+        return SourceUnavailable(f"Redis refuses the user or password of the source: {text}", outcome="not_published")
+    if forbidden(error):
+        text = f"Redis does not permit what a forum needs (see docs/redis.md): {text}"
+        return SourceUnavailable(text, outcome="not_published")
     if isinstance(error, exceptions.ResponseError) and not text.startswith(_PASSING):
         return SourceUnavailable(f"Redis refuses: {text}", outcome="not_published")
     if isinstance(error, exceptions.ResponseError | exceptions.BusyLoadingError):

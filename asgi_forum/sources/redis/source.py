@@ -18,6 +18,7 @@ from asgi_forum.sources.base import LiveSource, Page, ReportingSource, WritableS
 from asgi_forum.sources.redis.checks import check_server
 from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.entries import FIELDS, Decoder, RawEntry, mask_of, record_of, trace_of
+from asgi_forum.sources.redis.failures import misconfigured
 from asgi_forum.sources.redis.feed import Feed, News
 from asgi_forum.sources.redis.keys import LogKeys
 from asgi_forum.sources.redis.log import Look, forked, raw_entries, unnumbered_message
@@ -84,6 +85,7 @@ class RedisSource:
         self._key: CursorKey | None = None
         self._unnumbered: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._checked = False
         self._connections = self._connect(_CONNECTIONS)
 
     @classmethod
@@ -97,8 +99,15 @@ class RedisSource:
         if self._loop is not loop:
             # What a loop that has ended left open can't be used in this one, nor closed.
             self._loop, self._connections = loop, self._connect(_CONNECTIONS)
-        await check_server(self._connections, self._keys)
-        await self.read(_FAR, 0)
+        self._checked = False
+        try:
+            await check_server(self._connections, self._keys)
+            self._checked = True
+            await self.read(_FAR, 0)
+        except SourceUnavailable as error:
+            if (wrong := misconfigured(error)) is not None:
+                raise wrong from error
+            raise
 
     async def close(self) -> None:
         """Close the connections. Harmless when closed."""
@@ -166,6 +175,14 @@ class RedisSource:
             found["fault"] = unnumbered_message(self._unnumbered)
         return found
 
+    async def _check(self) -> None:
+        """Catch up on the check of a Redis that was away at the start; one that can't be used is as good as away."""
+        try:
+            await check_server(self._connections, self._keys)
+        except ConfigurationError as error:
+            raise SourceUnavailable(str(error), outcome="not_published") from error
+        self._checked = True
+
     # Identity
 
     def _require_key(self) -> CursorKey:
@@ -176,6 +193,8 @@ class RedisSource:
     async def _look(self, direction: str, at: int, limit: int) -> Look:
         """Look at the log; one that has no identity gets one, and one that was emptied behind our back another."""
         keys = (self._keys.log, self._keys.meta)
+        if not self._checked:
+            await self._check()
         for _ in range(_ROUNDS):
             reply = await self._connections.script(_READ, keys, (direction, at, limit, _PAGE_BYTES))
             key = self._identity(reply[0], reply[1])
@@ -222,6 +241,8 @@ class RedisSource:
     async def _append(self, arguments: Sequence[str | bytes | int]) -> tuple[CursorKey, Sequence[Any]]:
         keys = (self._keys.log, self._keys.meta, *self._keys.ids)
         wait = ("WAIT", self._replicas, int(self._timeout * 500))
+        if not self._checked:
+            await self._check()
         for round_ in range(2 * _ROUNDS):
             key = self._key
             head = (key.epoch if key else "", self._remember, self._retain, int(round_ >= _ROUNDS))
