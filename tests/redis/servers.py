@@ -77,27 +77,27 @@ class RedisServer:
         """The address of its database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start, with the data that its folder has, and wait until it answers."""
+    def start(self, *, ready: Callable[[], bool] | None = None) -> None:
+        """Start, with the data that its folder has, and wait until it is `ready`: by default, until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         words = [redis_binary(), *self._defaults(), *self.options, "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log)
         process = self._process
 
-        def ready() -> bool:
+        def runs() -> bool:
             assert process.poll() is None, (self.folder / "log").read_text()
-            return self.answers()
+            return (ready or self.answers)()
 
-        wait_until(ready)
+        wait_until(runs)
 
-    def answers(self) -> bool:
-        """Whether it answers, and has loaded its data."""
+    def answers(self, *, loading: bool = False) -> bool:
+        """Whether it answers, and has loaded its data, or is `loading` it."""
         try:
             reply = command(self.port, "PING")
         except OSError:
             return False
-        return reply.startswith((b"+PONG", b"-NOAUTH"))
+        return reply.startswith(b"-LOADING" if loading else (b"+PONG", b"-NOAUTH"))
 
     def kill(self) -> None:
         """End it as a crash does."""
@@ -128,7 +128,8 @@ class RedisServer:
         return command(self.port, *words)
 
     def _defaults(self) -> Sequence[str]:
-        return ("--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--daemonize", "no")
+        at_once = ("--repl-diskless-sync-delay", "0")  # a replica does not wait for others
+        return ("--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--daemonize", "no", *at_once)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tests.redis.proxy import Proxy, proxied
 from tests.redis.servers import RedisServer, running, wait_until
 from tests.redis.witnesses import Crowd
 
-AOF = ("--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
+AOF = ("--appendonly", "yes", "--appendfsync", "always")
 LOG, META = "asgi_forum:{default}:log", "asgi_forum:{default}:meta"
 
 

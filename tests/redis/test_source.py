@@ -11,15 +11,16 @@ import pytest
 
 from asgi_forum.sources.redis import RedisSource
 from tests.events import entries, sequences
+from tests.redis.proxy import Proxy
 from tests.redis.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def opened(server: RedisServer, **settings: Any) -> AsyncGenerator[RedisSource]:
+async def opened(server: RedisServer | Proxy, url: str = "", **settings: Any) -> AsyncGenerator[RedisSource]:
     """Open a log with a name of its own, if none is given."""
-    source = RedisSource(server.url, **dict[str, Any](settings, name=settings.get("name", f"t{uuid4().hex}")))
+    source = RedisSource(url or server.url, **dict[str, Any](settings, name=settings.get("name", f"t{uuid4().hex}")))
     await source.open()
     try:
         yield source
