@@ -9,7 +9,16 @@ from typing import IO, Any
 import click
 
 from asgi_forum import __version__
-from asgi_forum.cli.options import NAME_HELP, exclusive, forum_name, given, header_option, option, shown, url_argument
+from asgi_forum.cli.options import (
+    exclusive,
+    given,
+    header_option,
+    name_option,
+    option,
+    shown,
+    source_argument,
+    url_argument,
+)
 from asgi_forum.cli.terminal import harmless
 from asgi_forum.errors import ForumError
 
@@ -57,14 +66,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="asgi-forum", message="%(prog)s %(version)s")
 def asgi_forum() -> None:
-    """Serve a forum of live events, follow it, publish to it, check it. Every option has an environment variable."""
+    """Serve a forum of live events, follow it, publish to it, check and repair it. Every option has an environment variable."""
 
 
 @asgi_forum.command()
 @option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
 @option("--source", default="memory://", show_default=True, help="Where the events are.")
-@option("--name", default="default", show_default=True, callback=forum_name, help=NAME_HELP)
+@name_option
 @option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @option("--path", default="/forum", show_default=True, help="Where the forum is mounted.")
 @option("--allow-publish", is_flag=True, help="Let everybody who reaches it publish over HTTP.")
@@ -109,13 +118,20 @@ def serve(*, workers: int, path: str, source: str, **options: Any) -> None:
     "--retry-for", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to try the first contact."
 )
 @header_option
+@name_option
 @click.pass_context
 def tail(context: click.Context, /, **_: Any) -> None:
-    """Print the events of the forum at URL as they come. It goes on by itself when the server was away."""
+    """
+    Print the events of the forum at URL as they come. It goes on by itself when the server was away.
+
+    URL is the address of a forum (http://...), or of the source that has its log (redis://...).
+    """
     exclusive(context, "cursor", "tail")
+    from asgi_forum.cli.resolve import target_of
     from asgi_forum.cli.tail import follow
 
-    follow(**context.params)
+    elsewhere = ("url", "headers", "name")
+    follow(target_of(context), **{name: value for name, value in context.params.items() if name not in elsewhere})
 
 
 def _field_options(command: Any) -> Any:
@@ -136,6 +152,7 @@ def _field_options(command: Any) -> Any:
     "--retry-for", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to repeat what got lost."
 )
 @header_option
+@name_option
 @click.pass_context
 def publish(
     context: click.Context,
@@ -144,21 +161,25 @@ def publish(
     ndjson: IO[bytes] | None,
     retry_for: float,
     headers: dict[str, str],
+    name: str,
     **fields: Any,
 ) -> None:
     """
     Publish to the forum at URL: one event, described by options, or many (--ndjson).
 
+    URL is the address of a forum (http://...), or of the source that has its log (redis://...).
+
     It prints the event's sequence, id and cursor, and `duplicate` where the forum had it; for many, how many were
     new. What got lost on the way is repeated, and is never published twice.
     """
     from asgi_forum.cli.publish import event_of, publish_lines, publish_one
+    from asgi_forum.cli.resolve import target_of
 
     if ndjson is not None:
         alone = [name for name in fields if given(context, name)]
         if alone:
             raise click.UsageError(f"--ndjson and {shown(context, alone[0])} exclude each other")
-        publish_lines(url, ndjson, headers, retry_for)
+        publish_lines(target_of(context), ndjson, retry_for)
         return
     exclusive(context, "payload", "payload_file")
     payload, file = context.params["payload"], context.params["payload_file"]
@@ -166,7 +187,7 @@ def publish(
     for name, hint in (("ticket", "--ticket"), ("event_type", "--type")):
         if described[name] is None:
             raise click.UsageError(f"missing option {hint} (or --ndjson, for many events)")
-    receipt = publish_one(url, event_of(described, payload, file), headers, retry_for)
+    receipt = publish_one(target_of(context), event_of(described, payload, file), retry_for)
     mark = " duplicate" if receipt.duplicate else ""
     click.echo(harmless(f"{receipt.sequence} {receipt.event_id} {receipt.cursor}{mark}"))
 
@@ -174,8 +195,29 @@ def publish(
 @asgi_forum.command()
 @url_argument
 @header_option
-def check(url: str, headers: dict[str, str]) -> None:
-    """Print how the forum at URL is: its health, its head cursor, and how long one read takes. It writes nothing."""
-    from asgi_forum.cli.check import check as run
+@name_option
+@click.pass_context
+def check(context: click.Context, /, **_: Any) -> None:
+    """
+    Print how the forum at URL is: its health, its head cursor, and how long one read takes. It writes nothing.
 
-    run(url, headers)
+    URL is the address of a forum (http://...), or of the source that has its log (redis://...).
+    """
+    from asgi_forum.cli.check import check as run
+    from asgi_forum.cli.resolve import target_of
+
+    run(target_of(context))
+
+
+@asgi_forum.command()
+@source_argument
+@name_option
+def repair(url: str, name: str) -> None:
+    """
+    Make the log at URL (redis://...) one that can be published to again, where an entry without a number stops that.
+
+    Such an entry (added by a plain `XADD ... *`) is removed; all others stay, and forums that are running go on.
+    """
+    from asgi_forum.cli.repair import repair as run
+
+    run(url, name)

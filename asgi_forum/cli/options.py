@@ -10,21 +10,21 @@ import click
 from click.core import ParameterSource
 
 from asgi_forum.errors import ConfigurationError
-from asgi_forum.sources.registry import SourceOptions
+from asgi_forum.sources.registry import SourceOptions, registered
 
 __all__ = [
-    "NAME_HELP",
     "EnvOption",
     "exclusive",
-    "forum_name",
     "given",
     "header_option",
+    "name_option",
     "option",
     "shown",
+    "source_argument",
     "url_argument",
 ]
 
-NAME_HELP = "The forum's name, where a source holds several."
+_NAME_HELP = "The forum's name, where a source holds several."
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,20 +77,23 @@ class _Lines(click.types.StringParamType):
 
 
 def _address(context: click.Context, parameter: click.Parameter, url: str) -> str:
-    """Take the address of a forum; say why the address of a source is refused."""
+    """Take the address of a forum, or the URL of a source but memory://; say why another is refused."""
     from asgi_forum.client.address import Address
 
     if url.partition(":")[0].lower() == "memory":
         reason = "a memory:// log lives inside the process that serves it: give the address of that forum"
         raise click.BadParameter(reason, context, parameter)
+    if registered(url):
+        return url
     try:
         Address.parse(url)
     except ConfigurationError as error:
-        raise click.BadParameter(str(error).removeprefix("url: "), context, parameter) from None
+        reason = f"{str(error).removeprefix('url: ')}, or the URL of a source, such as 'redis://localhost:6379/0'"
+        raise click.BadParameter(reason, context, parameter) from None
     return url
 
 
-def forum_name(context: click.Context, parameter: click.Parameter, name: str) -> str:
+def _name(context: click.Context, parameter: click.Parameter, name: str) -> str:
     """Take the name of a forum."""
     try:
         SourceOptions(name)
@@ -114,6 +117,24 @@ def _headers(context: click.Context, parameter: click.Parameter, values: Sequenc
 def url_argument(command: F) -> F:
     """Give a command its URL."""
     return click.argument("url", callback=_address, envvar="ASGI_FORUM_URL")(command)
+
+
+def source_argument(command: F) -> F:
+    """Give a command the URL of a source."""
+    return click.argument("url", callback=_source, envvar="ASGI_FORUM_URL")(command)
+
+
+def _source(context: click.Context, parameter: click.Parameter, url: str) -> str:
+    """Take the URL of a source; say why the address of a forum is refused."""
+    if not registered(_address(context, parameter, url)):
+        reason = "expected the URL of a source, such as 'redis://localhost:6379/0': a log is not repaired over HTTP"
+        raise click.BadParameter(reason, context, parameter)
+    return url
+
+
+def name_option(command: F) -> F:
+    """Give a command its `--name`."""
+    return option("--name", default="default", show_default=True, callback=_name, help=_NAME_HELP)(command)
 
 
 def header_option(command: F) -> F:

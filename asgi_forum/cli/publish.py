@@ -16,6 +16,7 @@ from asgi_forum.cli.input import Pieces
 from asgi_forum.cli.ndjson import Batches, LineError
 from asgi_forum.cli.progress import Progress
 from asgi_forum.cli.publishing import Publisher
+from asgi_forum.cli.targets import Target
 from asgi_forum.cli.terminal import harmless
 from asgi_forum.client.requests import encode_event
 from asgi_forum.errors import InvalidEvent, Unavailable
@@ -46,13 +47,13 @@ def event_of(fields: Mapping[str, Any], payload: str | None, file: IO[bytes] | N
     return event
 
 
-def publish_one(url: str, event: ForumEvent, headers: Mapping[str, str], retry_for: float) -> Receipt:
+def publish_one(target: Target, event: ForumEvent, retry_for: float) -> Receipt:
     """Publish one event. One without an id gets one first: then only this command's own try can have published it before."""
 
     identified = event.with_id()
 
     async def send() -> Receipt:
-        publisher = Publisher(url, headers, retry_for, lambda text: click.echo(harmless(text), err=True))
+        publisher = Publisher(target, retry_for, lambda text: click.echo(harmless(text), err=True))
         try:
             (receipt,) = await publisher.send([identified])
             return receipt if event.event_id else replace(receipt, duplicate=False)
@@ -65,7 +66,7 @@ def publish_one(url: str, event: ForumEvent, headers: Mapping[str, str], retry_f
     return asyncio.run(send())
 
 
-def publish_lines(url: str, file: IO[bytes], headers: Mapping[str, str], retry_for: float) -> None:
+def publish_lines(target: Target, file: IO[bytes], retry_for: float) -> None:
     """Publish the events of a file or pipe in batches; say at the end, or at an error, what was published."""
     progress = Progress(file, sys.stderr)
 
@@ -73,7 +74,7 @@ def publish_lines(url: str, file: IO[bytes], headers: Mapping[str, str], retry_f
         progress.clear()
         click.echo(harmless(text), err=True)
 
-    publisher = Publisher(url, headers, retry_for, tell)
+    publisher = Publisher(target, retry_for, tell)
     with asyncio.Runner() as runner:
         try:
             _pump(runner, publisher, Pieces(file), progress)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
 
 from asgi_forum.cli.ndjson import Line, LineError, line_of, lines_of
-from asgi_forum.client import publish
+from asgi_forum.cli.targets import Target
 from asgi_forum.client.backoff import Backoff
-from asgi_forum.client.libraries import httpx2
 from asgi_forum.errors import ForumError, PayloadTooLarge, Unavailable
 from asgi_forum.models import ForumEvent, Receipt
 
@@ -57,16 +56,14 @@ def _count(number: int, noun: str) -> str:
 
 
 class Publisher:
-    """Sends events to one forum. What got lost, or was refused for now, is repeated for at most `retry_for` seconds."""
+    """Sends events to one target. What got lost, or was refused for now, is repeated for at most `retry_for` seconds."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], retry_for: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, target: Target, retry_for: float, tell: Callable[[str], None]) -> None:
         self.totals: Totals = Totals()
         self.under_way: Sequence[Line] = ()
-        self._url = url
-        self._headers = headers
+        self._target = target
         self._retry_for = retry_for
         self._tell = tell
-        self._http = httpx2.AsyncClient()
 
     async def send(self, events: Sequence[ForumEvent]) -> list[Receipt]:
         """Publish events that have ids (so that none is published twice); raise what the forum refuses with."""
@@ -74,7 +71,7 @@ class Publisher:
         until = time.monotonic() + self._retry_for
         while True:
             try:
-                return await publish(self._url, events, headers=self._headers, http=self._http)
+                return await self._target.publish(events)
             except Unavailable as error:
                 delay = backoff.next_delay(error.retry_after)
                 if time.monotonic() + delay > until:
@@ -111,7 +108,7 @@ class Publisher:
 
     async def aclose(self) -> None:
         """Let go of the connections."""
-        await self._http.aclose()
+        await self._target.aclose()
 
 
 def _refused(error: ForumError, batch: Sequence[Line]) -> LineError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import select
 import shutil
@@ -16,33 +15,25 @@ from typing import Any
 import anyio
 import click
 
-from asgi_forum.cli.terminal import event_line, harmless, harmless_json
-from asgi_forum.client import ForumStream, Unreachable, connect
+from asgi_forum.cli.targets import Stream, Target
+from asgi_forum.cli.terminal import event_line, harmless, harmless_json, tell_log
+from asgi_forum.client import Unreachable
 from asgi_forum.errors import ForumReset
 from asgi_forum.models import StoredEvent
 
 __all__ = ["follow"]
 
 
-class _Tell(logging.Handler):
-    """Shows what the client logs: a connection that was lost, or is there again."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(harmless(record.getMessage()), err=True)
-
-
-def follow(url: str, *, as_json: bool, retry_for: float, **parameters: Any) -> None:
+def follow(target: Target, *, as_json: bool, retry_for: float, **parameters: Any) -> None:
     """
     Print every event as it comes. `retry_for`: seconds until the first contact has to be made; later it never gives
     up.
     """
-    logger = logging.getLogger("asgi_forum.client")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(_Tell())
-    anyio.run(_follow, connect(url, **parameters), _writer(as_json), retry_for)
+    tell_log()
+    anyio.run(_follow, target.follow(**parameters), _writer(as_json), retry_for)
 
 
-async def _follow(stream: ForumStream, write: Callable[[StoredEvent], None], retry_for: float) -> None:
+async def _follow(stream: Stream, write: Callable[[StoredEvent], None], retry_for: float) -> None:
     try:
         with anyio.fail_after(retry_for):
             await stream.__aenter__()

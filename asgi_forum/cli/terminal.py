@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import unicodedata
 from json import JSONEncoder
 
@@ -9,7 +11,9 @@ import click
 
 from asgi_forum.models import StoredEvent
 
-__all__ = ["event_line", "harmless", "harmless_json"]
+__all__ = ["event_line", "harmless", "harmless_json", "tell_log"]
+
+_EVENT = re.compile(r"asgi_forum\.\w+: ")
 
 _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -39,6 +43,20 @@ def _json_escaped(character: str) -> str:
         return character
     units = character.encode("utf-16-be")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+class _Tell(logging.Handler):
+    """Shows what is logged, such as a connection that was lost, or is there again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        click.echo(harmless(text[found.end() :] if (found := _EVENT.match(text)) else text), err=True)
+
+
+def tell_log() -> None:
+    """Show on stderr what the forum's own code warns of, and what its client has to say."""
+    logging.getLogger("asgi_forum").addHandler(_Tell())
+    logging.getLogger("asgi_forum.client").setLevel(logging.INFO)
 
 
 def event_line(event: StoredEvent, *, width: int, colour: bool) -> str:

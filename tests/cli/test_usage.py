@@ -14,6 +14,7 @@ from asgi_forum.cli.commands import asgi_forum
 from tests.cli.command import run
 
 URL = "http://127.0.0.1:1/forum"
+REDIS = "redis://me:secret@127.0.0.1:1/0"
 EVENT = ("--ticket", "T-1", "--type", "forum.post.added")
 
 
@@ -26,7 +27,7 @@ def test_help_and_version_are_to_be_had() -> None:
     """By the module as by the script."""
     assert run("--version").stdout.decode() == f"asgi-forum {__version__}\n"
     shown = run("--help").stdout.decode()
-    assert all(f"\n  {name} " in shown for name in ("serve", "tail", "publish", "check"))
+    assert all(f"\n  {name} " in shown for name in ("serve", "tail", "publish", "check", "repair"))
 
 
 OPTIONS = [
@@ -63,7 +64,20 @@ def test_every_option_has_an_environment_variable(command: str, option: click.Op
         (("serve", "--workers", "0"), "0 is not in the range"),
         (("tail",), "Missing argument 'URL'"),
         (("tail", "memory://"), "lives inside the process that serves it"),
-        (("tail", "redis://localhost"), "expected the address of a forum, such as 'http://"),
+        (("tail", "nosuch://localhost"), "expected the address of a forum, such as 'http://"),
+        (("tail", "nosuch://localhost"), "or the URL of a source, such as 'redis://"),
+        (("tail", REDIS, "--transport", "ws"), "--transport only goes with the address of a forum (http://...)"),
+        (("tail", REDIS, "--heartbeat", "5"), "--heartbeat only goes with the address of a forum"),
+        (("publish", REDIS, *EVENT, "--header", "A: secret"), "--header only goes with the address of a forum"),
+        (("check", REDIS, "--header", "A: secret"), "--header only goes with the address of a forum"),
+        (("check", URL, "--name", "a"), "--name only goes with the URL of a source (redis://...)"),
+        (("tail", REDIS, "--name", "a b"), "got 'a b', expected 1 to 64 of A-Z a-z 0-9 _ . -"),
+        (("serve", "--name", ""), "expected 1 to 64 of A-Z a-z 0-9 _ . -"),
+        (("serve", "--retain-for", "0"), "0.0 is not in the range"),
+        (("check", "memory://"), "lives inside the process that serves it"),
+        (("repair", "memory://"), "lives inside the process that serves it"),
+        (("repair", URL), "a log is not repaired over HTTP"),
+        (("repair",), "Missing argument 'URL'"),
         (("tail", "localhost:8000/forum"), "expected the address of a forum"),
         (("tail", URL, "--cursor", "earliest", "--tail", "5"), "--cursor and --tail exclude each other"),
         (("tail", URL, "--tail", "1001"), "1001 is not in the range"),
