@@ -19,6 +19,7 @@ from asgi_forum.errors import (
     IdInUse,
     InvalidMessage,
     TooManySubscriptions,
+    TooSlow,
     UnknownId,
     quote,
 )
@@ -29,6 +30,7 @@ from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import Asked, asked_by_message
+from asgi_forum.streams.sender import Sender
 from asgi_forum.streams.websocket import GoneError, accept, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
@@ -72,6 +74,7 @@ class _Socket:
         self._door = door
         self._place = place
         self._lock = anyio.Lock()
+        self._sender = Sender(door.running.limits.send_timeout)
         self._subscriptions: dict[str, _Subscription] = {}
         self._ended: ForumError | None = None
         self._tasks: anyio.abc.TaskGroup = anyio.create_task_group()
@@ -82,7 +85,17 @@ class _Socket:
         self._tasks.cancel_scope.cancel()
 
     async def run(self) -> None:
-        """Serve until the client leaves, or `end` is called."""
+        """Serve until the client leaves, accepts nothing for too long, or `end` is called."""
+        watchdog = self._door.running.watchdog
+        watchdog.watch(self._sender)
+        try:
+            await self._serve()
+        finally:
+            watchdog.forget(self._sender)
+        if self._ended is not None:
+            await farewell(self._send, self._ended)
+
+    async def _serve(self) -> None:
         async with self._tasks:
             self._place.hold(self)
             try:
@@ -92,8 +105,6 @@ class _Socket:
                 self._tasks.cancel_scope.cancel()
             except ForumError as error:
                 self.end(error)
-        if self._ended is not None:
-            await farewell(self._send, self._ended)
 
     async def _command(self, message: str | bytes) -> None:
         subscription_id = None
@@ -171,17 +182,24 @@ class _Socket:
 
     async def _frames(self, subscription_id: str, feed: Feed) -> NoReturn:
         while True:
-            await feed.send(partial(self._say, (await feed.next()).text_for(subscription_id)))
+            await self._say((await feed.next()).text_for(subscription_id))
 
     async def _say_last(self, subscription_id: str, subscription: _Subscription, text: str) -> None:
         async with self._lock:
             # Not before it is this one's turn: a successor's frames would come first. Not after: who has heard it may use the id.
             self._free(subscription_id, subscription)
-            await send_text(self._send, text)
+            await self._send_now(text)
 
     async def _say(self, text: str) -> None:
         async with self._lock:
-            await send_text(self._send, text)
+            await self._send_now(text)
+
+    async def _send_now(self, text: str) -> None:
+        """Send, with the lock held: who waits for a turn is not the one whom the deadline is for."""
+        try:
+            await self._sender.send(partial(send_text, self._send, text))
+        except TooSlow as error:
+            self.end(error)
 
 
 def _read(message: str | bytes) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from asgi_forum import Forum
 from tests.events import TYPE
 from tests.hub.bench import DEADLINE
 
-STREAM = {"type": "http", "method": "GET", "path": "/stream", "headers": [], "query_string": b""}
-UPGRADE = {"type": "websocket", "path": "/stream", "headers": [], "query_string": b""}
-SOCKET = {**UPGRADE, "path": "/socket"}
+STREAM: dict[str, Any] = {"type": "http", "method": "GET", "path": "/stream", "headers": [], "query_string": b""}
+UPGRADE: dict[str, Any] = {"type": "websocket", "path": "/stream", "headers": [], "query_string": b""}
+SOCKET: dict[str, Any] = {**UPGRADE, "path": "/socket"}
 
 
 class Held:

@@ -15,7 +15,7 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from starlette.requests import HTTPConnection
 
-from asgi_forum import Forbidden, Forum, Subscription
+from asgi_forum import Forbidden, Forum, Limits, Subscription
 from tests.hub.bench import until
 from tests.streams.held import SOCKET, Held, connected, publish
 
@@ -130,3 +130,46 @@ async def test_an_id_is_free_for_who_has_heard_its_end() -> None:
         line.say(type="subscribe", id="a")
         await until(lambda: "forum.live" in line.about("a"))
         assert line.about("a")[:2] == ["forum.error", "subscribed"]
+
+
+# Whose turn it is
+
+
+async def test_waiting_for_a_turn_is_not_being_stuck() -> None:
+    """A slow connection that takes each frame in time is left alone, though its subscriptions wait long for each other."""
+
+    class Slow(Line):
+        """A client that takes a frame in half of the time that it may."""
+
+        async def send(self, message: Any) -> None:
+            """Take it after a while."""
+            with anyio.move_on_after(0.25):
+                await anyio.sleep_forever()
+            await super().send(message)
+
+    async with online(Slow(), limits=Limits(send_timeout=0.5), heartbeat=1.0) as (_, line):
+        for name in "abcd":
+            line.say(type="subscribe", id=name)
+        await until(lambda: all("forum.live" in line.about(name) for name in "abcd"))
+        line.say(type="ping")
+        await until(lambda: line.frames[-1]["type"] == "pong")
+
+
+@pytest.mark.parametrize("command", [None, {"type": "ping"}])
+async def test_a_connection_that_accepts_nothing_is_given_up(command: dict[str, Any] | None) -> None:
+    """Whatever is stuck on it, a frame or an answer: one `forum.error` without an id, and 1013, for who takes them at last."""
+    async with online(limits=Limits(send_timeout=0.3), heartbeat=1.0) as (forum, line):
+        for name in "ab":
+            line.say(type="subscribe", id=name)
+        await until(lambda: all("forum.live" in line.about(name) for name in "ab"))
+        told = len(line.frames)
+        line.hold(wakes=True)
+        if command:
+            line.say(**command)
+        else:
+            await publish(forum)
+        await line.ended.wait()
+    assert [(frame["type"], frame.get("id"), frame["code"]) for frame in line.frames[told:]] == [
+        ("forum.error", None, "too_slow")
+    ]
+    assert (line.sent[-1]["type"], line.sent[-1]["code"]) == ("websocket.close", 1013)
