@@ -273,8 +273,15 @@ class _Signals:
         if threading.current_thread() is threading.main_thread():
             for number, (handler, previous) in self._previous.items():
                 if signal.getsignal(number) is handler:
-                    signal.signal(number, previous)
+                    signal.signal(number, signal.default_int_handler if _of_finished_run(previous) else previous)
         self._previous.clear()
+
+
+def _of_finished_run(handler: object) -> bool:
+    """Whether a handler is that of an `asyncio.run` which is over: it puts Python's own back, but not where it finds ours."""
+    runner = getattr(getattr(handler, "func", None), "__self__", None)
+    task = getattr(handler, "keywords", {}).get("main_task")
+    return isinstance(runner, asyncio.Runner) and isinstance(task, asyncio.Task) and task.done()
 
 
 def _handler(

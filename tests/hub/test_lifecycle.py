@@ -543,6 +543,22 @@ async def test_a_signal_ends_streams_and_reaches_the_server(number: signal.Signa
         assert signal.getsignal(number) is before
 
 
+def test_what_a_finished_run_has_left_is_not_put_back() -> None:
+    """`asyncio.run` leaves its own handler where it finds the forum's: the next run would do without one."""
+    before = signal.getsignal(signal.SIGINT)
+    life = lifecycle(handle_signals=True)
+
+    async def use() -> None:
+        await life.ensure(reopen=True)
+        during = signal.getsignal(signal.SIGINT)
+        await life.close()
+        assert signal.getsignal(signal.SIGINT) not in (before, during)  # the run goes on, so its handler is wanted
+        await life.ensure(reopen=True)
+
+    asyncio.run(use())
+    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
+
+
 @pytest.mark.anyio
 async def test_a_handler_that_came_later_stays() -> None:
     """Somebody set another one meanwhile: it is theirs, and not taken away."""
