@@ -44,7 +44,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "middleware": ("errors", "app"),
     "": (*VALUES, "auth", "streams", "app", "middleware"),
     "client": ("", *VALUES, "client"),
-    "cli": ("", *VALUES, "sources.base", "sources.registry", "app", "middleware", "client", "cli"),
+    "cli": ("", *VALUES, "sources.base", "sources.registry", "sources.upkeep", "app", "middleware", "client", "cli"),
     "__main__": ("cli",),
 }
 """Part of the package, in the order of the page, and all of ours that it may import: a part stands for what is below it."""
@@ -54,7 +54,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "sources.registry": ("sources.base",),
     "sources.remembered": (),
     "sources.memory": ("sources.base", "sources.registry", "sources.remembered"),
-    "sources.redis": ("sources.base", "sources.registry", "sources.redis"),
+    "sources.upkeep": ("sources.base",),
+    "sources.redis": ("sources.base", "sources.registry", "sources.upkeep", "sources.redis"),
     "sources": ("sources.base", "sources.registry", "sources.memory"),
     "hub.tail": (),
     "hub.channels": (),

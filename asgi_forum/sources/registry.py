@@ -12,9 +12,12 @@ from typing import cast
 from asgi_forum.errors import ConfigurationError
 from asgi_forum.sources.base import EventSource
 
-__all__ = ["GROUP", "SourceFactory", "SourceOptions", "open_url"]
+__all__ = ["GROUP", "KEEP_ALL", "SourceFactory", "SourceOptions", "open_url", "registered"]
 
 GROUP = "asgi_forum.sources"
+
+KEEP_ALL = 2**53 - 1
+"""What to `retain` for one who uses a log that others keep: nothing is trimmed then, whatever their settings are."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -45,6 +48,12 @@ class SourceOptions:
 
 SourceFactory = Callable[[str, SourceOptions], EventSource]
 """Makes a source of a URL; raises ConfigurationError where the URL is off. It connects to nothing: `open` does."""
+
+
+def registered(url: str) -> bool:
+    """Whether a URL is one of a source: whether somebody registered its scheme."""
+    scheme, separator, _ = url.partition("://")
+    return bool(separator) and any(each.name == scheme for each in entry_points(group=GROUP))
 
 
 def open_url(url: str, options: SourceOptions) -> EventSource:

@@ -12,7 +12,7 @@ from asgi_forum.sources.redis.connections import Connections
 from asgi_forum.sources.redis.failures import forbidden, told
 from asgi_forum.sources.redis.keys import LogKeys
 
-__all__ = ["check_server"]
+__all__ = ["check_readable", "check_server"]
 
 logger: logging.Logger = logging.getLogger("asgi_forum.redis")
 
@@ -25,9 +25,15 @@ def _info(text: bytes) -> dict[str, str]:
 
 
 async def check_server(connections: Connections, keys: LogKeys) -> None:
+    """Do what `check_readable` does, and log a warning where the user may not publish."""
+    await check_readable(connections, keys)
+    await _check_writing(connections, keys)
+
+
+async def check_readable(connections: Connections, keys: LogKeys) -> None:
     """
-    Look at the server once. ConfigurationError names a version that is too old; what only warns is logged: a policy that evicts,
-    and a user who may not publish. Raises SourceUnavailable, also where the user may not even read.
+    Look at the server once. ConfigurationError names a version that is too old; what only warns is logged: a policy that evicts.
+    Raises SourceUnavailable, also where the user may not even read.
     """
     (reply,) = await connections.exchange(("INFO",))
     if isinstance(reply, exceptions.ResponseError):
@@ -37,7 +43,6 @@ async def check_server(connections: Connections, keys: LogKeys) -> None:
         _check_info(_info(reply))
     for command in (("XRANGE", keys.log, "+", "+", "COUNT", "1"), ("HGET", keys.meta, "epoch")):
         await connections.call(command)
-    await _check_writing(connections, keys)
 
 
 def _check_info(info: dict[str, str]) -> None:

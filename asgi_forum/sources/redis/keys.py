@@ -31,6 +31,10 @@ class LogKeys:
         """Two hashes of the `event_id`s that are known, which take turns."""
         return self._key("ids:0"), self._key("ids:1")
 
+    def copy(self, word: str) -> str:
+        """A key for a copy of the log while it is repaired; `word` is anybody's own."""
+        return self._key(f"copy:{word}")
+
     @property
     def ages(self) -> str:
         """A sorted set of marks: at which time the log had come how far."""

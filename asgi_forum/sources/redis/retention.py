@@ -6,6 +6,7 @@ import anyio
 
 from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.keys import LogKeys
+from asgi_forum.sources.registry import KEEP_ALL
 
 __all__ = ["Retention"]
 
@@ -34,6 +35,8 @@ class Retention:
         """Trim, where the interval has passed and no other process has done it. Raises SourceUnavailable."""
         if anyio.current_time() < self._due:
             return
+        if self._retain >= KEEP_ALL and not self._retain_for:
+            return  # nor takes the turn of one who has something to trim
         self._due = anyio.current_time() + self._interval
         # Processes take turns as it happens; half an interval is what their clocks may differ by.
         await self._connections.script(

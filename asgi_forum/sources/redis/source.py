@@ -15,16 +15,19 @@ from asgi_forum.cursor import Cursor, CursorKey, fresh_identity
 from asgi_forum.errors import ConfigurationError, EventIdConflict, SourceUnavailable
 from asgi_forum.models import Entry, Receipt
 from asgi_forum.sources.base import LiveSource, Page, ReportingSource, WritableSource
-from asgi_forum.sources.redis.checks import check_server
+from asgi_forum.sources.redis.checks import check_readable, check_server
 from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.entries import FIELDS, Decoder, RawEntry, mask_of, record_of, trace_of
 from asgi_forum.sources.redis.failures import misconfigured
 from asgi_forum.sources.redis.feed import Feed, News
+from asgi_forum.sources.redis.inspect import inspect
 from asgi_forum.sources.redis.keys import LogKeys
 from asgi_forum.sources.redis.log import Look, forked, raw_entries, unnumbered_message
 from asgi_forum.sources.redis.places import place_of_client, place_of_url
+from asgi_forum.sources.redis.repair import repair
 from asgi_forum.sources.redis.retention import Retention
 from asgi_forum.sources.registry import SourceOptions
+from asgi_forum.sources.upkeep import InspectableSource, Inspection, Repair, RepairableSource
 
 __all__ = ["RedisSource"]
 
@@ -174,6 +177,16 @@ class RedisSource:
         if self._unnumbered is not None:
             found["fault"] = unnumbered_message(self._unnumbered)
         return found
+
+    async def inspect(self) -> Inspection:
+        """Say how the log is, and write nothing. Needs no `open`, and raises what it raises."""
+        await check_readable(self._connections, self._keys)
+        return await inspect(self._connections, self._keys)
+
+    async def repair(self) -> Repair:
+        """Remove what keeps the log from being numbered on; harmless where nothing does. Needs no `open`, and raises what it raises."""
+        await check_readable(self._connections, self._keys)
+        return await repair(self._connections, self._keys)
 
     async def _check(self) -> None:
         """Catch up on the check of a Redis that was away at the start; one that can't be used is as good as away."""
@@ -338,3 +351,5 @@ if TYPE_CHECKING:  # held against the Protocols here, not at some distant call
     _live: type[LiveSource] = RedisSource
     _writable: type[WritableSource] = RedisSource
     _reporting: type[ReportingSource] = RedisSource
+    _inspectable: type[InspectableSource] = RedisSource
+    _repairable: type[RepairableSource] = RedisSource
