@@ -12,7 +12,10 @@ from types import ModuleType
 
 import pytest
 
-DOORS = ["asgi_forum", "asgi_forum.sources", "asgi_forum.client"]
+DOORS = ["asgi_forum", "asgi_forum.sources", "asgi_forum.client", "asgi_forum.testing"]
+LAZY = {"asgi_forum.sources": {"RedisSource"}}
+"""What a door imports when it is asked for only, because it needs an extra."""
+
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
 
 
@@ -62,7 +65,7 @@ def test_a_door_has_no_other_names(door: str) -> None:
     public = {
         name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, ModuleType)
     }
-    assert public - {"annotations"} == set(listed(door))
+    assert public - {"annotations"} == set(listed(door)) - LAZY.get(door, set())
 
 
 def docstring_of(module: ModuleType, name: str) -> str:

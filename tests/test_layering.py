@@ -44,6 +44,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "middleware": ("errors", "app"),
     "": (*VALUES, "auth", "streams", "app", "middleware"),
     "client": ("", *VALUES, "client"),
+    "testing": (*VALUES, "sources.base", "sources.registry", "testing"),
     "cli": ("", *VALUES, "sources.base", "sources.registry", "sources.upkeep", "app", "middleware", "client", "cli"),
     "__main__": ("cli",),
 }
@@ -56,7 +57,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "sources.memory": ("sources.base", "sources.registry", "sources.remembered"),
     "sources.upkeep": ("sources.base",),
     "sources.redis": ("sources.base", "sources.registry", "sources.upkeep", "sources.redis"),
-    "sources": ("sources.base", "sources.registry", "sources.memory"),
+    "sources": ("sources.base", "sources.registry", "sources.memory", "sources.redis"),
     "hub.tail": (),
     "hub.channels": (),
     "hub.reads": (),
@@ -100,6 +101,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "websockets": ("client",),
     "click": ("cli",),
     "uvicorn": ("cli",),
+    "pytest": ("testing",),
 }
 """Where else's modules may be imported, and nowhere else."""
 

@@ -1,12 +1,12 @@
 """
 The public API as its users write it: checked by mypy and pyright, never run.
 
-Only names of the three doors are imported. What stops compiling here would stop compiling for users.
+Only names of the four doors are imported. What stops compiling here would stop compiling for users.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, assert_type
@@ -49,8 +49,18 @@ from asgi_forum import (
     Unauthorized,
 )
 from asgi_forum.client import ForumStream, Health, Page, Unreachable, connect, health, publish, read
-from asgi_forum.sources import EventSource, LiveSource, MemorySource, SourceFactory, SourceOptions, WritableSource
+from asgi_forum.sources import (
+    EventSource,
+    LiveSource,
+    MemorySource,
+    RedisSource,
+    ReportingSource,
+    SourceFactory,
+    SourceOptions,
+    WritableSource,
+)
 from asgi_forum.sources import Page as SourcePage
+from asgi_forum.testing import SourceSuite
 
 # Setting up
 
@@ -89,6 +99,7 @@ full = Forum(
     allowed_origins=["https://app.example"],
     handle_signals=False,
 )
+redis_source = Forum(RedisSource("redis://localhost/1", name="board", retain_for=86400, wait_replicas=1))
 own_source = Forum(MemorySource(retain=5, remember=60.0), authorize=allow_later)
 from_environment: Forum = Forum.from_env(heartbeat=5.0)
 
@@ -252,9 +263,26 @@ def abilities(source: EventSource) -> None:
     """What a source can do beside reading."""
     if isinstance(source, WritableSource):
         assert_type(source, WritableSource)
+    if isinstance(source, ReportingSource):
+        assert_type(source.report(), Mapping[str, Any])
     live: LiveSource = MemorySource()
     writable: WritableSource = MemorySource()
     assert_type((live.kind, writable.kind), tuple[str, str])
+
+
+class TestMine(SourceSuite):
+    """The kit, for a source that is read from only."""
+
+    shared = False
+    keeps_beyond = None
+    deadline = 30
+
+    def make_source(self, options: SourceOptions) -> ReadOnly:
+        """Make the source."""
+        return ReadOnly()
+
+    async def wipe(self, options: SourceOptions) -> None:
+        """Delete its log."""
 
 
 # The client

@@ -1,0 +1,1 @@
+"""The parts of SourceSuite: what a source owes, by subject."""
