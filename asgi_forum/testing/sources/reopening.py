@@ -22,7 +22,7 @@ class ReopenTests(SourceCase):
     async def test_closing_is_harmless(self) -> None:
         """When it was never opened, and when it is closed already."""
         source = self.make_source(fresh())
-        with anyio.fail_after(self.deadline):
+        with anyio.fail_after(3 * self.deadline):
             await source.close()
             await source.open()
             await source.close()
@@ -38,7 +38,7 @@ class ReopenTests(SourceCase):
             pytest.skip("the log belongs to the object (`shared`)")
         options = fresh()
         source = self.make_source(options)
-        with anyio.fail_after(self.deadline):
+        with anyio.fail_after(3 * self.deadline):
             await source.open()
             await self.append(source, [entry(event_id="a"), entry(event_id="b")])
             before, epoch = await everything(source), (await source.read(0, 0)).epoch
@@ -70,7 +70,7 @@ class ReopenTests(SourceCase):
         source = self.make_source(fresh())
 
         async def visit(number: int) -> None:
-            with anyio.fail_after(self.deadline):
+            with anyio.fail_after(3 * self.deadline):
                 await source.open()
                 await self._use(source, number)
                 if closed or number == 2:
