@@ -148,9 +148,15 @@ class Connections:
     async def _take(self) -> AbstractConnection:
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_connected and not await _stale(connection):
+            usable = False
+            try:
+                usable = connection.is_connected and not await _stale(connection)
+            finally:
+                # Whoever is cancelled while asking has taken it out already: nobody else would close it.
+                if not usable:
+                    await _cut(connection)
+            if usable:
                 return connection
-            await _cut(connection)
         with anyio.fail_after(2 * self._timeout):
             connection = await self._place.connection()
             try:

@@ -141,7 +141,7 @@ class RedisSource:
             if error.outcome != "unknown" or isinstance(error.__cause__, exceptions.TimeoutError | TimeoutError):
                 raise
             key, answers = await self._append_again(arguments)
-        return [_receipt(key, entry, answer) for entry, answer in zip(entries, answers, strict=True)]
+        return [_receipt(key, entries, index, answer) for index, answer in enumerate(answers)]
 
     async def follow(self, after: Cursor, deliver: Callable[[Page], None]) -> None:
         """Deliver what comes after a position; one connection waits for it. Raises SourceUnavailable where it is lost."""
@@ -311,13 +311,17 @@ class RedisSource:
         return Connections(place, most=most, timeout=self._timeout)
 
 
-def _receipt(key: CursorKey, entry: Entry, answer: Sequence[Any]) -> Receipt:
+def _receipt(key: CursorKey, entries: Sequence[Entry], index: int, answer: Sequence[Any]) -> Receipt:
     """Read publish.lua's answer for one entry: a place of its own, that of one before it in the batch, or that of one in the log."""
     sequence, duplicate, there, *here = answer
-    own = here or not (duplicate or there)
-    raw = b"{%b}" % entry.body if own else RawEntry(sequence, there[1]).raw if there else None
+    if there:
+        raw = RawEntry(sequence, there[1]).raw
+    elif here or not duplicate:
+        raw = b"{%b}" % entries[here[0] - 1 if here else index].body
+    else:
+        raw = None
     cursor = key.bare(sequence) if raw is None else key.cursor(sequence, raw)
-    return Receipt(entry.event_id, sequence, str(cursor), duplicate=bool(duplicate))
+    return Receipt(entries[index].event_id, sequence, str(cursor), duplicate=bool(duplicate))
 
 
 def _seconds(name: str, value: Any) -> float:
