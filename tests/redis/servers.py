@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,9 +55,12 @@ def command(port: int, *words: str, timeout: float = 5.0) -> bytes:
 
 
 def wait_until(condition: Callable[[], object], timeout: float = STARTUP) -> None:
-    """Ask again and again, until a condition holds."""
+    """Ask again and again, until a condition holds; a server that does not answer does not fulfil it."""
     deadline, pause = time.monotonic() + timeout, threading.Event()
-    while not condition():
+    while True:
+        with suppress(OSError):
+            if condition():
+                return
         assert time.monotonic() < deadline, "it did not come about"
         pause.wait(0.02)  # the servers need the processor
 
@@ -80,7 +83,7 @@ class RedisServer:
     def start(self, *, ready: Callable[[], bool] | None = None) -> None:
         """Start, with the data that its folder has, and wait until it is `ready`: by default, until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        words = [redis_binary(), *self._defaults(), *self.options, "--port", str(self.port)]
+        words = [redis_binary(), *self.words(), *self.options, "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log)
         process = self._process
@@ -127,16 +130,17 @@ class RedisServer:
         """Send one command, and return its answer as it comes."""
         return command(self.port, *words)
 
-    def _defaults(self) -> Sequence[str]:
+    def words(self) -> Sequence[str]:
+        """How it is started, before its options."""
         at_once = ("--repl-diskless-sync-delay", "0")  # a replica does not wait for others
         return ("--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--daemonize", "no", *at_once)
 
 
 @contextmanager
-def running(*options: str) -> Generator[RedisServer]:
-    """Run a server until the block ends."""
+def running(*options: str, port: int | None = None) -> Generator[RedisServer]:
+    """Run a server until the block ends, on a free port if none is given."""
     with TemporaryDirectory(prefix="redis") as folder:
-        server = RedisServer(Path(folder) / "data", *options)
+        server = RedisServer(Path(folder) / "data", *options, port=port)
         server.start()
         try:
             yield server
