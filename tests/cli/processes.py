@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 from tests.cli.command import DEADLINE
+from tests.redis.servers import wait_until
 
 
 def workers(parent: int) -> list[int]:
@@ -34,9 +34,7 @@ def runs(process: int) -> bool:
 
 def until(condition: Callable[[], bool]) -> None:
     """Look until something holds that nothing tells of."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
+    wait_until(condition, DEADLINE)
 
 
 def fresh_name() -> str:
