@@ -17,7 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from asgi_forum.sources.redis.failures import moved, told
 
-__all__ = ["Command", "Connections", "Place", "Reply", "Script"]
+__all__ = ["Command", "Connections", "Place", "Reply", "Script", "cut_off"]
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -79,7 +79,17 @@ class Connections:
         return replies
 
     async def exchange(self, *commands: Command, patience: float = 0.0) -> list[Reply]:
-        """Do what `call` does, but return a refusal by Redis (a ResponseError) as the answer that it is."""
+        """
+        Do what `call` does, but return a refusal by Redis (a ResponseError) as the answer that it is.
+
+        Where it says that another node has the log, the commands are sent there, once: who refuses the first has done nothing.
+        """
+        replies = await self._exchange(commands, patience)
+        if isinstance(replies[0], exceptions.ResponseError) and moved(replies[0]):
+            replies = await self._exchange(commands, patience)
+        return replies
+
+    async def _exchange(self, commands: Sequence[Command], patience: float) -> list[Reply]:
         sent = False
         async with self._limit:
             generation = self._generation
@@ -116,9 +126,10 @@ class Connections:
         return replies
 
     async def close(self) -> None:
-        """Close the connections that are not in use; those that are, close when they are given back."""
-        await self._forget(self._generation)
-        await self._place.close()
+        """Close the connections that are not in use; those that are, close when they are given back. Cancelling does not stop it."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+            await self._forget(self._generation)
+            await self._place.close()
 
     async def _answer(self, connection: AbstractConnection, patience: float) -> Reply:
         # redis-py's own time-out would answer None, as Redis does where there is nothing, and leave the answer to whoever asks next.
@@ -143,7 +154,7 @@ class Connections:
             if whole and generation == self._generation:
                 self._idle.append(connection)
             else:
-                await _cut(connection)
+                await cut_off(connection)
 
     async def _take(self) -> AbstractConnection:
         while self._idle:
@@ -154,7 +165,7 @@ class Connections:
             finally:
                 # Whoever is cancelled while asking has taken it out already: nobody else would close it.
                 if not usable:
-                    await _cut(connection)
+                    await cut_off(connection)
             if usable:
                 return connection
         with anyio.fail_after(2 * self._timeout):
@@ -162,7 +173,7 @@ class Connections:
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own has no types
             except BaseException:
-                await _cut(connection)
+                await cut_off(connection)
                 raise
         return connection
 
@@ -173,7 +184,7 @@ class Connections:
         self._generation += 1
         idle, self._idle = self._idle, []
         for connection in idle:
-            await _cut(connection)
+            await cut_off(connection)
 
 
 async def _stale(connection: AbstractConnection) -> bool:
@@ -190,7 +201,7 @@ async def _stale(connection: AbstractConnection) -> bool:
         return True
 
 
-async def _cut(connection: AbstractConnection) -> None:
+async def cut_off(connection: AbstractConnection) -> None:
     """Close at once, without waiting for the other side."""
     with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
         try:

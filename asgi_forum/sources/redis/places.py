@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+import anyio
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster, Sentinel
-from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 
 from asgi_forum.errors import ConfigurationError
-from asgi_forum.sources.redis.connections import Place
+from asgi_forum.sources.redis.connections import Place, cut_off
 
 __all__ = ["SCHEMES", "place_of_client", "place_of_url"]
 
@@ -34,15 +36,23 @@ _NOT_FOR_CONNECTIONS = (
 )
 
 _Options = dict[str, Any]
+_Address = tuple[str, int]
+_Remap = Callable[[_Address], _Address]
 _Kind = Callable[..., AbstractConnection]
 """A class of connections, which is called with options that a URL or a client gave."""
+
+
+def _names(kind: type) -> set[str]:
+    """The options that a class of redis-py takes, but for those that say where."""
+    found = {name for each in kind.__mro__ for name in signature(vars(each).get("__init__", object)).parameters}
+    return found - {"self", "args", "kwargs", "host", "port", "db", "path", "startup_nodes"}
 
 
 def _options(given: Mapping[str, Any], timeout: float) -> _Options:
     kept = {name: value for name, value in given.items() if name not in (*_OURS, *_NOT_FOR_CONNECTIONS)}
     return {
         **kept,
-        "socket_timeout": None,  # Connections times each answer, a blocking read's by itself
+        "socket_timeout": None,  # Connections times each answer
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
         "client_name": kept.get("client_name") or "asgi_forum",
@@ -85,36 +95,63 @@ class _Master:
 
 
 class _Node:
-    """The node of a Cluster that has the log's slot, looked up anew for each connection."""
+    """
+    The node of a Cluster that has the log's slot, looked up anew for each connection.
+
+    redis-py's own client of a Cluster would do, but leaves connections open where a node does not answer.
+    """
 
     def __init__(
-        self, nodes: Sequence[tuple[str, int]], key: str, kind: type[AbstractConnection], options: _Options
+        self, nodes: Sequence[_Address], key: str, kind: _Kind, options: _Options, remap: _Remap | None = None
     ) -> None:
         self._nodes = nodes
-        self._key = key
-        self._kind: _Kind = kind
-        self._tls = issubclass(kind, SSLConnection)
+        self._slot = key_slot(key.encode())
+        self._kind = kind
         self._options = options
+        self._remap: _Remap = remap or _same
 
     async def connection(self) -> AbstractConnection:
         """Return a connection to the slot's primary of now."""
-        options = {name: value for name, value in self._options.items() if name not in ("host", "port", "db", "retry")}
-        options |= {"ssl": self._tls, "socket_timeout": options["socket_connect_timeout"]}
-        cluster = RedisCluster(startup_nodes=[ClusterNode(*node) for node in self._nodes], **options)
-        try:
-            await cluster.initialize()
-            node = cluster.get_node_from_key(self._key)
-            known = [(str(each.host), int(each.port)) for each in cluster.get_nodes()]
-        finally:
-            await cluster.aclose()
-        if node is None:
-            raise exceptions.ClusterDownError("CLUSTERDOWN no node serves the log's slot")
-        # Nodes come and go: whoever was there last can be asked next time, and who was named first.
-        self._nodes = list(dict.fromkeys([*known, *self._nodes]))[:32]
-        return self._kind(**{**self._options, "host": node.host, "port": node.port})
+        failure: Exception = exceptions.ClusterDownError("CLUSTERDOWN no node serves the log's slot")
+        for node in self._nodes:
+            try:
+                primaries = await self._primaries(node)
+            except (exceptions.RedisError, OSError, TimeoutError) as error:
+                failure = error
+                continue
+            for first, last, (host, port) in primaries:
+                if first <= self._slot <= last:
+                    # Nodes come and go: whoever is there now can be asked next time, and who was named first.
+                    self._nodes = list(dict.fromkeys([*[each for _, _, each in primaries], *self._nodes]))[:32]
+                    return self._at(host, port)
+        raise failure
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _at(self, host: str, port: int) -> AbstractConnection:
+        return self._kind(**{**self._options, "host": host, "port": port})
+
+    async def _primaries(self, node: _Address) -> list[tuple[int, int, _Address]]:
+        """Ask a node which slots are where: the first, the last, and the primary's address, of each range."""
+        connection = self._at(*node)
+        read = cast("Callable[..., Awaitable[Sequence[Any]]]", connection.read_response)
+        try:
+            with anyio.fail_after(self._options["socket_connect_timeout"]):
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own has no types
+                await connection.send_packed_command(connection.pack_command("CLUSTER", "SLOTS"), check_health=False)
+                ranges = await read(disable_decoding=True)
+        finally:
+            await cut_off(connection)
+        # A node that does not know its own name gives none: it is the one that was asked.
+        return [
+            (first, last, self._remap(((primary[0] or b"").decode() or node[0], primary[1])))
+            for first, last, primary, *_ in ranges
+        ]
+
+
+def _same(address: _Address) -> _Address:
+    return address
 
 
 def place_of_url(url: str, key: str, *, timeout: float) -> Place:
@@ -148,10 +185,10 @@ def place_of_client(client: object, key: str, *, timeout: float) -> Place:
     """Return where a client of the app's own has its data; it is asked for its settings only. ConfigurationError where it is none."""
     if isinstance(client, RedisCluster):
         options = _options(client.connection_kwargs, timeout)
-        kind = cast("type[AbstractConnection]", SSLConnection if client.connection_kwargs.get("ssl") else Connection)
-        options.pop("ssl", None)
+        kind = cast("type[AbstractConnection]", client.connection_kwargs.get("connection_class", Connection))
+        options = {name: value for name, value in options.items() if name in _names(kind)}
         nodes = [(str(each.host), int(each.port)) for each in client.nodes_manager.startup_nodes.values()]
-        return _Node(nodes, key, kind, options)
+        return _Node(nodes, key, kind, options, getattr(client.nodes_manager, "address_remap", None))
     if not isinstance(client, Redis):
         raise ConfigurationError(
             f"source: got {type(client).__module__}.{type(client).__qualname__}, expected a URL or a client of redis.asyncio"
