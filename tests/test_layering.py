@@ -86,7 +86,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "streams.page": ("streams.opening", "streams.refusals", "streams.request"),
     "streams.subscription": ("streams.feed", "streams.request"),
-    "streams.response": ("streams.opening", "streams.refusals", "streams.request", "streams.sse"),
+    "streams.response": ("streams.feed", "streams.opening", "streams.refusals", "streams.request", "streams.sse"),
 }
 """The same within the three parts that the server is made of: siblings that a module may import."""
 

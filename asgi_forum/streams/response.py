@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import HTTPConnection
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.errors import ForumClosed, ForumError, ShuttingDown
+from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import HEADERS, refuse_sse
 from asgi_forum.streams.request import Asked
-from asgi_forum.streams.sse import chunks
+from asgi_forum.streams.sse import chunks, farewell
 
 __all__ = ["ForumResponse"]
 
@@ -46,8 +48,31 @@ class ForumResponse(EventSourceResponse):
                 stack.callback(feed.close)
                 place.hold(feed)
                 self.body_iterator: AsyncIterator[bytes] = chunks(feed)
-                await super().__call__(scope, receive, send)
+                await super().__call__(scope, receive, _within_deadline(send, feed))
         except ForumClosed:
             await refuse_sse(scope, send, ShuttingDown())
         except ForumError as error:
             await refuse_sse(scope, send, error)
+
+
+def _within_deadline(send: Send, feed: Feed) -> Send:
+    """
+    Return a `send` that puts the feed's deadline on each piece of the body.
+
+    It raises nothing of its own: once it has given the client up, with a goodbye, the feed has ended, and what ends the response
+    regularly is not sent a second time.
+    """
+    given_up = False
+
+    async def send_in_time(message: Message) -> None:
+        nonlocal given_up
+        if message["type"] != "http.response.body":
+            await send(message)
+        elif not given_up:
+            try:
+                await feed.send(partial(send, message))
+            except ForumError as error:
+                given_up = True
+                await farewell(send, error)
+
+    return send_in_time

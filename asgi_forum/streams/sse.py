@@ -19,7 +19,7 @@ from asgi_forum.streams.refusals import SSE_HEADERS, headers_of, refuse_sse, ret
 from asgi_forum.streams.request import asked_by_query
 from asgi_forum.streams.sender import FAREWELL
 
-__all__ = ["chunks", "serve_sse"]
+__all__ = ["chunks", "farewell", "serve_sse"]
 
 
 async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> None:
@@ -47,8 +47,8 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
 
 
 async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
-    async def chunk(body: bytes, *, more: bool = True) -> None:
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+    async def chunk(body: bytes) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
     # At once, before there is anything to say: some servers send the headers only with the first chunk.
     await chunk(retry_line())
@@ -67,10 +67,15 @@ async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> Non
                 for piece in (await feed.next()).sse_pieces:
                     await feed.send(partial(chunk, piece))
         except ForumError as error:
-            with anyio.move_on_after(FAREWELL):
-                await chunk(ErrorFrame.of(error).sse)
-                await chunk(b"", more=False)
+            await farewell(send, error)
         tasks.cancel_scope.cancel()
+
+
+async def farewell(send: Send, error: ForumError) -> None:
+    """Say why, and end the response; bounded in time."""
+    with anyio.move_on_after(FAREWELL):
+        await send({"type": "http.response.body", "body": ErrorFrame.of(error).sse, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def chunks(feed: Feed) -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 from anyio import wait_all_tasks_blocked
+from starlette.requests import HTTPConnection
 
 from asgi_forum import Forum
 from tests.events import TYPE
@@ -76,12 +77,14 @@ class Held:
 
 @asynccontextmanager
 async def connected(
-    client: Held, scope: dict[str, Any], query: str = "", **settings: Any
+    client: Held, scope: dict[str, Any], query: str = "", *, route: bool = False, **settings: Any
 ) -> AsyncGenerator[Forum, None]:
-    """A forum that serves this connection, until the block ends at the latest."""
+    """A forum that serves this connection, itself or as a `route` of the host's own, until the block ends at the latest."""
+    scope = {**scope, "query_string": query.encode()}
 
     async def serve(forum: Forum) -> None:
-        await forum({**scope, "query_string": query.encode()}, client.receive, client.send)
+        app = forum.response(HTTPConnection(scope)) if route else forum
+        await app(scope, client.receive, client.send)
         client.ended.set()
 
     client.tell("http.request" if scope["type"] == "http" else "websocket.connect")

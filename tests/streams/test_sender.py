@@ -60,10 +60,11 @@ async def test_who_has_to_leave_has_a_second_for_all_that_is_left(when: str) -> 
 # Streams
 
 
-async def test_a_stream_that_is_given_up_says_so_at_last() -> None:
+@pytest.mark.parametrize("route", [False, True])
+async def test_a_stream_that_is_given_up_says_so_at_last(route: bool) -> None:
     """`forum.error` and the body's end, for who takes them; nothing of the frame comes after it was given up."""
     client = Held()
-    async with connected(client, STREAM, limits=STUCK, heartbeat=1.0) as forum:
+    async with connected(client, STREAM, route=route, limits=STUCK, heartbeat=1.0) as forum:
         await until(lambda: b"forum.live" in client.body)
         client.hold(wakes=True)
         await publish(forum, "mine")
@@ -85,11 +86,11 @@ async def test_a_websocket_that_is_given_up_says_so_at_last() -> None:
     assert (client.sent[-1]["type"], client.sent[-1]["code"]) == ("websocket.close", 1013)
 
 
-@pytest.mark.parametrize("scope", [STREAM, UPGRADE])
-async def test_a_client_that_takes_no_goodbye_either_is_left(scope: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("scope", "route"), [(STREAM, False), (STREAM, True), (UPGRADE, False)])
+async def test_a_client_that_takes_no_goodbye_either_is_left(scope: dict[str, Any], route: bool) -> None:
     """After a second more."""
     client = Held()
-    async with connected(client, scope, limits=STUCK, heartbeat=1.0) as forum:
+    async with connected(client, scope, route=route, limits=STUCK, heartbeat=1.0) as forum:
         await until(lambda: forum.stats()["frames"])
         client.hold()
         await publish(forum)
@@ -120,11 +121,13 @@ async def test_who_takes_a_piece_in_time_is_not_stuck() -> None:
     assert all(piece.startswith(b"id: ") and piece.endswith(b"\n\n") for piece in large)
 
 
-@pytest.mark.parametrize("scope", [STREAM, UPGRADE])
-async def test_a_stopping_forum_does_not_wait_for_a_client_that_takes_nothing(scope: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("scope", "route"), [(STREAM, False), (STREAM, True), (UPGRADE, False)])
+async def test_a_stopping_forum_does_not_wait_for_a_client_that_takes_nothing(
+    scope: dict[str, Any], route: bool
+) -> None:
     """What is being sent has a second left, and so has the goodbye."""
     client = Held()
-    async with connected(client, scope) as forum:
+    async with connected(client, scope, route=route) as forum:
         await until(lambda: forum.stats()["frames"])
         client.hold()
         await publish(forum)
