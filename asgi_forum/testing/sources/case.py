@@ -81,13 +81,18 @@ class SourceCase(ABC):
 
     async def wipe(self, options: SourceOptions) -> None:
         """Delete the log that `options.name` names, whoever has it open. Left out, the tests that need it are skipped."""
-        pytest.skip("this suite does not say how its log is deleted (`wipe`)")
+        self.wipes()
 
     def margin(self) -> int:
         """Return how many entries the source may keep beyond `retain`; skip the test where it never trims."""
         if self.keeps_beyond is None:
             pytest.skip("this source never trims (`keeps_beyond`)")
         return self.keeps_beyond
+
+    def wipes(self) -> None:
+        """Skip the test where the suite does not say how a log is deleted."""
+        if type(self).wipe is SourceCase.wipe:
+            pytest.skip("this suite does not say how its log is deleted (`wipe`)")
 
     @asynccontextmanager
     async def opened(self, options: SourceOptions | None = None) -> AsyncGenerator[EventSource]:

@@ -16,6 +16,7 @@ class ReplaceTests(SourceCase):
 
     async def test_a_log_that_was_deleted_begins_anew(self) -> None:
         """An open source finds an empty log of another epoch, where numbers begin at 1 and no id is known."""
+        self.wipes()
         options = fresh()
         async with self.opened(options) as source:
             await self.append(source, [entry(event_id="a"), entry(event_id="b")])
@@ -32,6 +33,7 @@ class ReplaceTests(SourceCase):
     @pytest.mark.parametrize("count", [1, 2, 3])
     async def test_a_log_that_has_grown_again_is_noticed_too(self, count: int) -> None:
         """Whoever publishes first after it was deleted: shorter than before, as long, or longer, its epoch is another."""
+        self.wipes()
         options = fresh()
         async with self.opened(options) as source:
             await self.append(source, entries(2))
@@ -46,6 +48,7 @@ class ReplaceTests(SourceCase):
     @pytest.mark.parametrize("count", [0, 1, 3, 5])
     async def test_a_follower_is_told_that_its_log_was_replaced(self, count: int) -> None:
         """By a page of the new epoch, however far the new log has grown; then by what comes."""
+        self.wipes()
         options = fresh()
         async with self.opened(options) as source:
             await self.append(source, entries(3))
