@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import pytest
 
 from asgi_forum.errors import SourceUnavailable
 from tests.redis.conftest import OpenCrowd
+from tests.redis.producers import foreign
 from tests.redis.proxy import Proxy, proxied
 from tests.redis.servers import RedisServer, running, wait_until
 from tests.redis.witnesses import Crowd
@@ -32,17 +32,6 @@ def crowd(server: RedisServer, open_crowd: OpenCrowd) -> Crowd:
     crowd = open_crowd(f"{server.url}?timeout=0.5")
     crowd.see(5)
     return crowd
-
-
-def foreign(event_id: str) -> str:
-    """The JSON of an entry of another producer."""
-    envelope = {
-        "event_id": event_id,
-        "event_type": "forum.post.added",
-        "ticket": "T-1",
-        "occurred_at": "2026-02-10T12:56:00Z",
-    }
-    return json.dumps({"envelope": envelope})
 
 
 def refused(crowd: Crowd) -> str:

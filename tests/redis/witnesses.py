@@ -6,8 +6,10 @@ import asyncio
 import json
 import queue
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import httpx2
 
 from asgi_forum.errors import ForumClosed
 from asgi_forum.models import Receipt
@@ -16,7 +18,7 @@ from tests.redis.judge import judge
 from tests.wire.host import Board, Draft
 from tests.wire.readers import Ended, Event, Frame, Reader, open_reader
 
-__all__ = ["Crowd", "Witness", "open_any"]
+__all__ = ["Crowd", "Witness", "Worker", "open_any"]
 
 DEADLINE = 20.0
 """Seconds for what must happen after a fault; never waited in full unless the test fails."""
@@ -69,7 +71,7 @@ class PythonReader(Reader):
 class PageReader(Reader):
     """`GET events`, again and again: what is 410 comes as the reset that it says, and a 503 as a degraded heartbeat."""
 
-    def __init__(self, board: Board, *, cursor: str, **params: Any) -> None:
+    def __init__(self, board: Worker, *, cursor: str, **params: Any) -> None:
         """Begin at a cursor."""
         super().__init__()
         self._board = board
@@ -94,9 +96,27 @@ class PageReader(Reader):
         """Nothing is held."""
 
 
-def open_any(board: Board, transport: str, **params: Any) -> Reader:
+class Worker(Protocol):
+    """A forum that is served somewhere: a Board, or one in another process."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        ...
+
+    def keep(self, reader: Reader) -> Reader:
+        """Leave this reader when the test ends."""
+        ...
+
+    def get(self, path: str = "/events", headers: Mapping[str, str] | None = None, **params: Any) -> httpx2.Response:
+        """Send a GET."""
+        ...
+
+
+def open_any(board: Worker, transport: str, **params: Any) -> Reader:
     """Open a stream over a transport of the wire, over pages (`page`), or in Python (`python`); it is left when the test ends."""
     if transport == "python":
+        assert isinstance(board, Board), "only within the process"
         return board.keep(PythonReader(board, **params))
     if transport == "page":
         return board.keep(PageReader(board, **params))
@@ -123,7 +143,7 @@ class Witness:
         """Whether it asked for this event."""
         return self._params.get("ticket") in (None, event["envelope"]["ticket"])
 
-    def come(self, board: Board) -> None:
+    def come(self, board: Worker) -> None:
         """Connect."""
         self.leave()
         self._reader = open_any(board, self._transport, cursor=self.cursor, **self._params)
