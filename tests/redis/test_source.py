@@ -8,6 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from anyio import create_task_group, current_time
+from anyio.lowlevel import checkpoint
 
 from asgi_forum.sources.redis import RedisSource
 from tests.events import entries, sequences
@@ -38,3 +40,19 @@ async def test_events_are_numbered_without_gaps(redis_server: RedisServer) -> No
         assert [receipt.event_id for receipt in receipts] == [each.event_id for batch in batches for each in batch]
         assert [receipt.cursor for receipt in receipts] == [event.cursor for event in page.events]
         assert not any(receipt.duplicate for receipt in receipts)
+
+
+async def test_what_is_under_way_when_it_closes_leaves_no_connection(redis_server: RedisServer) -> None:
+    """Wherever in a read `close` comes, before it included: when both are over, the server has no connection of the source any more."""
+    url = redis_server.url.removesuffix("/0") + "/7"
+    for turns in range(40):
+        async with opened(redis_server, url) as source:
+            await source.close()
+            async with create_task_group() as tasks:
+                tasks.start_soon(source.read, 0, 10)
+                for _ in range(turns):
+                    await checkpoint()
+                await source.close()
+            deadline = current_time() + 5
+            while b" db=7 " in redis_server.command("CLIENT", "LIST"):
+                assert current_time() < deadline, f"closed after {turns} turns"

@@ -64,6 +64,7 @@ class Connections:
         self._timeout = timeout
         self._idle: list[AbstractConnection] = []
         self._generation = 0
+        self._closed = False
 
     async def call(self, *commands: Command, patience: float = 0.0) -> list[Reply]:
         """
@@ -126,7 +127,8 @@ class Connections:
         return replies
 
     async def close(self) -> None:
-        """Close the connections that are not in use; those that are, close when they are given back. Cancelling does not stop it."""
+        """Close the connections, for good; those in use, when they are given back. Cancelling does not stop it."""
+        self._closed = True
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
             await self._forget(self._generation)
             await self._place.close()
@@ -144,14 +146,14 @@ class Connections:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[AbstractConnection]:
+        generation = self._generation  # before the wait: what is forgotten meanwhile is not kept
         connection = await self._take()
-        generation = self._generation
         whole = False
         try:
             yield connection
             whole = True
         finally:
-            if whole and generation == self._generation:
+            if whole and generation == self._generation and not self._closed:
                 self._idle.append(connection)
             else:
                 await cut_off(connection)

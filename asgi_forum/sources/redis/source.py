@@ -100,7 +100,7 @@ class RedisSource:
         """Check that Redis can be used. Raises SourceUnavailable, ConfigurationError (with the version or setting that is off)."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            # What a loop that has ended left open can't be used in this one, nor closed.
+            # What was closed keeps no connection any more; what a loop that has ended left open can't be used in this one, nor closed.
             self._loop, self._connections = loop, self._connect(_CONNECTIONS)
         self._checked = False
         try:
@@ -114,6 +114,7 @@ class RedisSource:
 
     async def close(self) -> None:
         """Close the connections. Harmless when closed."""
+        self._loop = None
         await self._connections.close()
 
     async def read(self, after: int, limit: int) -> Page:
