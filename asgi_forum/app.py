@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -352,7 +352,7 @@ class Forum:
             except SourceUnavailable:
                 available = False
         counts = running.streams.by_transport
-        report = self._source.report() if isinstance(self._source, ReportingSource) else {}
+        report: Mapping[str, Any] = self._source.report() if isinstance(self._source, ReportingSource) else {}
         return {
             "status": "ok" if available and "fault" not in report else "degraded",
             "source": {"kind": self._source.kind, "available": available, **report},

@@ -62,7 +62,7 @@ class _Encoded:
         named = b"id: %b\n" % cursor.encode() if cursor else b""
         return b"event: %b\n%bdata: %b\n\n" % (self.type.encode(), named, self.text.encode())
 
-    @property
+    @cached_property
     def sse_pieces(self) -> Sequence[bytes]:
         """The frame's SSE messages as they are sent: none is cut, and a client that takes data slowly has taken some of it soon."""
         return (self.sse,)

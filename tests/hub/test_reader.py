@@ -373,11 +373,9 @@ async def test_who_gets_a_page_that_is_older_than_the_tail_looks_again() -> None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(reader.step, 100)
             await wait_all_tasks_blocked()
-            receipts = await made.append_unheard(2, ticket="T-2")  # the page that is on the way ends before them
-            page = await made.source.log.read(3, 10)
-            made.hub.accept(page)  # and the tail begins after the first of them
+            await made.append_unheard(2, ticket="T-2")  # the page that is on the way ends before them
+            made.hub.accept(await made.source.log.read(3, 10))  # and the tail begins after the first of them
             source.gate.set()
-        assert [receipt.sequence for receipt in receipts] == [4, 5]
         assert reader.sequence == 3
         assert not reader.idle
         assert await drive(reader) == [4, 5, "push"]

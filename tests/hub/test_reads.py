@@ -177,7 +177,7 @@ async def test_nothing_is_read_before_the_forum_has_started() -> None:
 
 
 @pytest.mark.parametrize("after", range(8))
-@pytest.mark.parametrize("hidden", [set(), {4}, {6}, {5, 6}])
+@pytest.mark.parametrize("hidden", [set[int](), {4}, {6}, {5, 6}])
 @pytest.mark.parametrize("retain", [4, 100])
 async def test_a_cut_is_what_would_have_been_read(after: int, hidden: set[int], retain: int) -> None:
     """Or nothing, where the page can't tell: behind an entry that could not be decoded, and past the page's end."""
