@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,15 @@ from asgi_forum.client.requests import encode_event
 from asgi_forum.errors import EventIdConflict, ForumError, InvalidEvent, PayloadTooLarge, quote
 from asgi_forum.models import MAX_EVENTS, ForumEvent, parse_events
 
-__all__ = ["MAX_BATCH_BYTES", "MAX_LINE", "Batches", "Line", "LineError", "line_of", "lines_of", "read_line"]
+__all__ = ["MAX_BATCH_BYTES", "MAX_LINE", "Batches", "Line", "LineError", "line_of", "lines_of", "read_line", "worded"]
 
 MAX_LINE = 16 * 2**20
 """The longest line, in bytes: no forum takes more in one request, unless its settings say otherwise."""
 
 MAX_BATCH_BYTES = 2**20
 """The most bytes of events in one batch (a longer event goes alone): many proxies refuse larger requests."""
+
+_OF_A_REQUEST = re.compile("^event [0-9]+: |; nothing was published$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +72,25 @@ def _without_index(error: InvalidEvent) -> str:
     return f"{where}: {fault['msg']}{more}" if where else f"{fault['msg']}{more}"
 
 
+def worded(error: ForumError) -> str:
+    """Word a refusal of an event without what it says of its request: which one it was there, and what became of the others."""
+    return _without_index(error) if isinstance(error, InvalidEvent) else _OF_A_REQUEST.sub("", str(error))
+
+
 def line_of(error: ForumError, batch: Sequence[Line]) -> LineError | None:
     """Find the line of a batch that the forum's refusal is about; None where it names none."""
     if isinstance(error, InvalidEvent):
         loc = error.details[0].get("loc") or [None]
-        index, message = loc[0], _without_index(error)
+        index = loc[0]
     elif isinstance(error, EventIdConflict | PayloadTooLarge):
-        index, message = error.index, str(error)
+        index = error.index
     else:
         return None
     if index is None and len(batch) == 1:
         index = 0
-    return LineError(batch[index].number, message) if isinstance(index, int) and 0 <= index < len(batch) else None
+    if not isinstance(index, int) or not 0 <= index < len(batch):
+        return None
+    return LineError(batch[index].number, worded(error))
 
 
 class Batches:

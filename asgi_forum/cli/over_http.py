@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_forum.cli.targets import Stream, Target
 from asgi_forum.client import ForumStream, Health, connect, health, publish, read
+from asgi_forum.client.address import Address
 from asgi_forum.client.libraries import httpx2
 from asgi_forum.errors import SourceUnavailable
 from asgi_forum.models import ForumEvent, Receipt
@@ -24,6 +25,7 @@ class ForumTarget:
         self._url = url
         self._headers = headers
         self._http = httpx2.AsyncClient()
+        self.shown: str = Address.parse(url).shown
 
     async def publish(self, events: Sequence[ForumEvent]) -> list[Receipt]:
         """Publish in one request."""

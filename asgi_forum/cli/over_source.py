@@ -34,6 +34,7 @@ class SourceTarget:
     def __init__(self, url: str, name: str) -> None:
         self._source = open_url(url, SourceOptions(name, KEEP_ALL))
         self._opened = False
+        self.shown: str = ""  # a source's own errors say where they come from
 
     async def publish(self, events: Sequence[ForumEvent]) -> list[Receipt]:
         """Append to the log."""

@@ -13,13 +13,13 @@ import click
 from pydantic_core import from_json
 
 from asgi_forum.cli.input import Pieces
-from asgi_forum.cli.ndjson import Batches, LineError
+from asgi_forum.cli.ndjson import Batches, LineError, worded
 from asgi_forum.cli.progress import Progress
 from asgi_forum.cli.publishing import Publisher
 from asgi_forum.cli.targets import Target
 from asgi_forum.cli.terminal import harmless
 from asgi_forum.client.requests import encode_event
-from asgi_forum.errors import InvalidEvent, Unavailable
+from asgi_forum.errors import EventIdConflict, InvalidEvent, PayloadTooLarge, Unavailable
 from asgi_forum.models import ForumEvent, Receipt, parse_events
 
 __all__ = ["event_of", "publish_lines", "publish_one"]
@@ -60,6 +60,8 @@ def publish_one(target: Target, event: ForumEvent, retry_for: float) -> Receipt:
         except Unavailable as error:
             became = "it may have been published all the same" if error.outcome == "unknown" else "it was not published"
             raise click.ClickException(f"{error}; {became} (--event-id {identified.event_id} repeats it)") from error
+        except (EventIdConflict, InvalidEvent, PayloadTooLarge) as error:
+            raise click.ClickException(worded(error)) from error
         finally:
             await publisher.aclose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import select
 import shutil
@@ -18,6 +19,7 @@ import click
 from asgi_forum.cli.targets import Stream, Target
 from asgi_forum.cli.terminal import event_line, harmless, harmless_json, tell_log
 from asgi_forum.client import Unreachable
+from asgi_forum.client.refusals import unreachable
 from asgi_forum.errors import ForumReset
 from asgi_forum.models import StoredEvent
 
@@ -29,16 +31,18 @@ def follow(target: Target, *, as_json: bool, retry_for: float, **parameters: Any
     Print every event as it comes. `retry_for`: seconds until the first contact has to be made; later it never gives
     up.
     """
-    tell_log()
-    anyio.run(_follow, target.follow(**parameters), _writer(as_json), retry_for)
+    logging.getLogger("asgi_forum").addHandler(logging.NullHandler())  # Python would print what nobody handles
+    anyio.run(_follow, target.follow(**parameters), target.shown, _writer(as_json), retry_for)
 
 
-async def _follow(stream: Stream, write: Callable[[StoredEvent], None], retry_for: float) -> None:
+async def _follow(stream: Stream, shown: str, write: Callable[[StoredEvent], None], retry_for: float) -> None:
     try:
         with anyio.fail_after(retry_for):
             await stream.__aenter__()
     except TimeoutError:
-        raise stream.trouble or Unreachable(f"no answer within {retry_for:g} s") from None
+        trouble = stream.trouble or Unreachable(f"no answer within {retry_for:g} s")
+        raise unreachable(trouble, shown) if isinstance(trouble, Unreachable) else trouble from None
+    tell_log()  # not before: where there is no contact, one line says so
     with anyio.CancelScope() as scope, _until_nobody_reads(scope):
         async with aclosing(stream):
             while True:

@@ -35,6 +35,11 @@ class Stream(Protocol):
 class Target(Protocol):
     """Where a command's events come from or go to. For one event loop."""
 
+    @property
+    def shown(self) -> str:
+        """Its address without credentials, for an error that does not name it; empty where errors do."""
+        ...
+
     async def publish(self, events: Sequence[ForumEvent]) -> list[Receipt]:
         """Publish events that have ids, all or none, once. Raises Unavailable, with its outcome, and what refuses them."""
         ...

@@ -165,6 +165,11 @@ def unexpected(shown: str, fault: object) -> UnexpectedAnswer:
     return UnexpectedAnswer(f"{shown} did not answer as a forum does: {fault}")
 
 
-def unreachable(fault: Exception | str) -> Unreachable:
-    """Make the error of a connection that failed, in one line (an exception without a text is told by its name)."""
-    return Unreachable(" ".join(str(fault).split()) or type(fault).__name__)
+def unreachable(fault: Exception | str, shown: str = "") -> Unreachable:
+    """
+    Make the error of a connection that failed, in one line (an exception without a text is told by its name).
+
+    It names the address that is `shown`, where it will stand alone.
+    """
+    text = " ".join(str(fault).split()) or type(fault).__name__
+    return Unreachable(f"{shown}: {text}" if shown else text)

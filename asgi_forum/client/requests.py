@@ -174,12 +174,12 @@ async def _ask(
                 follow_redirects=method == "GET",
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            raise _lost(error, "not_published" if body else None) from error
+            raise _lost(error, address, "not_published" if body else None) from error
         except (httpx2.RequestError, OSError) as error:
-            raise _lost(error, "unknown" if body else None) from error
+            raise _lost(error, address, "unknown" if body else None) from error
 
 
-def _lost(error: Exception, outcome: Outcome | None) -> Unreachable:
-    lost = unreachable(error)
+def _lost(error: Exception, address: Address, outcome: Outcome | None) -> Unreachable:
+    lost = unreachable(error, address.shown)
     lost.outcome = outcome
     return lost

@@ -110,16 +110,17 @@ class _Socket:
         subscription_id = None
         try:
             command = _read(message)
-            if command["type"] == "ping":
-                return await self._say(command_frame("pong", sent_at=rfc3339(utc_now())))
-            subscription_id = _id_of(command)
-            if command["type"] == "subscribe":
+            kind, subscription_id = command["type"], _id_in(command)
+            if kind == "ping":
+                await self._say(command_frame("pong", sent_at=rfc3339(utc_now())))
+            elif kind not in ("subscribe", "unsubscribe"):
+                raise InvalidMessage(f"type: got {quote(kind)}, expected 'subscribe', 'unsubscribe' or 'ping'")
+            elif subscription_id is None:
+                raise InvalidMessage(f"id: got {quote(command.get('id'))}, expected a string of 1 to 64 characters")
+            elif kind == "subscribe":
                 self._subscribe(subscription_id, command)
-            elif command["type"] == "unsubscribe":
-                await self._unsubscribe(subscription_id)
             else:
-                got = quote(command["type"])
-                raise InvalidMessage(f"type: got {got}, expected 'subscribe', 'unsubscribe' or 'ping'")
+                await self._unsubscribe(subscription_id)
         except ForumError as error:
             self._door.running.hub.counters.refusal(error.code)
             await self._say(ErrorFrame.of(error).text_for(subscription_id))
@@ -215,8 +216,6 @@ def _read(message: str | bytes) -> dict[str, Any]:
     raise InvalidMessage(f"message: got {quote(cast('object', command))}, expected an object with a 'type'")
 
 
-def _id_of(command: Mapping[str, Any]) -> str:
+def _id_in(command: Mapping[str, Any]) -> str | None:
     subscription_id = command.get("id")
-    if not isinstance(subscription_id, str) or not 1 <= len(subscription_id) <= 64:
-        raise InvalidMessage(f"id: got {quote(subscription_id)}, expected a string of 1 to 64 characters")
-    return subscription_id
+    return subscription_id if isinstance(subscription_id, str) and 1 <= len(subscription_id) <= 64 else None

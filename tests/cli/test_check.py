@@ -96,7 +96,7 @@ def test_what_does_not_answer_is_one_line() -> None:
     """Nothing that listens, or something else."""
     nobody = run("check", "http://127.0.0.1:1/forum")
     assert nobody.returncode == 1
-    assert one_line(nobody.stderr).startswith("Error: ")
+    assert one_line(nobody.stderr).startswith("Error: http://127.0.0.1:1/forum: ")
     with serve(HTMLResponse("<html>")) as served:
         page = run("check", served.url)
     assert page.returncode == 1

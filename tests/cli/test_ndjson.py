@@ -151,6 +151,7 @@ BATCH = [read_line(number, line(number, event_id=f"e{number}")) for number in (1
         (InvalidEvent([{"loc": [2], "msg": "a"}, {"loc": [0], "msg": "b"}]), "line 14: a (and 1 more)"),
         (EventIdConflict("e14", ["payload"], index=2), "line 14: event_id 'e14' is taken"),
         (PayloadTooLarge("too large", index=0), "line 11: too large"),
+        (PayloadTooLarge("event 1: got 9 bytes", index=1), "line 13: got 9 bytes"),
         (PayloadTooLarge("too large"), None),
         (InvalidEvent([{"loc": [], "msg": "too many"}]), None),
         (InvalidEvent([{"loc": [9, "ticket"], "msg": "missing"}]), None),

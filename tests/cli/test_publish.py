@@ -130,7 +130,8 @@ def test_where_nothing_listens_it_gives_up_in_time() -> None:
     at_once = run("publish", "http://127.0.0.1:1/forum", *EVENT, "--retry-for", "0")
     assert at_once.returncode == 1
     assert re.fullmatch(
-        r"Error: .+; it was not published \(--event-id [0-9a-f-]{36} repeats it\)", one_line(at_once.stderr)
+        r"Error: http://127\.0\.0\.1:1/forum: .+; it was not published \(--event-id [0-9a-f-]{36} repeats it\)",
+        one_line(at_once.stderr),
     )
     later = run("publish", "http://127.0.0.1:1/forum", *EVENT, "--retry-for", "1.5")
     assert later.returncode == 1
@@ -267,7 +268,7 @@ def test_a_conflict_names_its_line(shared_forum: Forum) -> None:
     assert found.returncode == 1
     said = one_line(found.stderr)
     assert said.startswith("Error: line 3: event_id 'c1' is taken by an event with another payload"), said
-    assert said.endswith("nothing was published")
+    assert said.endswith("another payload; nothing was published")
     assert len(page(shared_forum.url, ticket="conflict")) == before
 
 
@@ -278,8 +279,10 @@ def test_too_large_for_the_forum_is_told_by_line_or_sent_in_parts() -> None:
         many = run("publish", served.url, "--ndjson", "-", stdin=lines(100))
         assert many.stdout == b"published 100 events: 100 new, 0 duplicates\n"
         large = run("publish", served.url, "--ndjson", "-", stdin=line(101) + line(102, payload={"x": "y" * 2000}))
-    assert large.returncode == 1
-    assert one_line(large.stderr).startswith("Error: line 2: ")
+        one = run("publish", served.url, *EVENT, "--payload", json.dumps({"x": "y" * 2000}))
+    assert large.returncode == one.returncode == 1
+    assert one_line(large.stderr).startswith("Error: line 2: got 2")
+    assert one_line(one.stderr).startswith("Error: got 2")
 
 
 def test_what_concerns_no_line_names_them_all() -> None:

@@ -132,6 +132,17 @@ async def test_an_id_is_free_for_who_has_heard_its_end() -> None:
         assert line.about("a")[:2] == ["forum.error", "subscribed"]
 
 
+@pytest.mark.parametrize("named", [{}, {"id": 7}, {"id": "a"}])
+async def test_an_unknown_type_is_told_whatever_the_id(named: dict[str, Any]) -> None:
+    """It is the type that is off; the id comes back where it is one."""
+    async with online() as (_, line):
+        line.say(type="bogus", **named)
+        await until(lambda: line.frames)
+        (answer,) = line.frames
+        assert answer["message"].startswith("type: got 'bogus'")
+        assert answer.get("id") == ("a" if named == {"id": "a"} else None)
+
+
 # Whose turn it is
 
 
