@@ -57,11 +57,15 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
-class _NoCancelled(logging.Filter):
-    """Drops uvicorn's traceback of each task that it had to cancel at the end: its own line says how many."""
+class _NoEndings(logging.Filter):
+    """
+    Drops what uvicorn says of connections that ended as the forum wanted: a traceback of each task that it had to cancel at the
+    end (its own line says how many), and a line for each refused upgrade and each client that took nothing and was given up.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+        cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not (cancelled or record.getMessage().startswith("ASGI callable returned without completing"))
 
 
 class _NotAgain(logging.Filter):
@@ -82,7 +86,7 @@ class _Site:
     def begin_logging(self) -> None:
         """Log to stderr."""
         logging.basicConfig(level=self.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("uvicorn.error").addFilter(_NoCancelled())
+        logging.getLogger("uvicorn.error").addFilter(_NoEndings())
 
     def forum(self) -> Forum:
         """Make the forum. Raises ConfigurationError."""

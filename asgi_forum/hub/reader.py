@@ -256,10 +256,14 @@ class Reader:
         self.examined += len(events)
         return self._deliver(events, reached, limit)
 
-    def _apply_policy(self, channel: Channel, position: Cursor) -> ResetFrame:
+    def _apply_policy(self, channel: Channel, position: Cursor) -> ResetFrame | None:
         if self._on_lag == "disconnect":
             raise TooSlow
-        return self._reset("skipped", channel.before_newest() or self._hub.tail.end or position)
+        newest = channel.before_newest() or self._hub.tail.end or position
+        if newest.sequence <= position.sequence:
+            self._leave_channel()  # the newest match is the next one: nothing is to be skipped, and the source has it
+            return None
+        return self._reset("skipped", newest)
 
     def _now_live(self) -> LiveFrame | None:
         # While the source is away, nobody knows whether this is the end.

@@ -10,7 +10,7 @@ import time
 
 import httpx2
 import pytest
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.cli.command import DEADLINE, Forum, one_line, run, serving, started
@@ -192,6 +192,15 @@ def test_a_client_s_long_message_ends_its_stream(shared_forum: Forum) -> None:
             list(reader)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
+
+
+def test_a_refused_upgrade_fills_no_log() -> None:
+    """Anybody could send many; the client has its answer."""
+    with serving() as forum:
+        with pytest.raises(InvalidStatus):
+            connect(f"{stream(forum)}?limit=0").__enter__()
+        forum.process.stop()
+        assert forum.process.stderr.rest() == []
 
 
 def test_requests_are_logged_on_demand() -> None:

