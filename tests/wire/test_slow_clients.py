@@ -170,11 +170,11 @@ def test_a_client_that_accepts_nothing_is_given_up(open_narrow_board: OpenBoard,
 @pytest.mark.parametrize("transport", SLOW)
 def test_a_slow_client_is_not_given_up_while_it_reads(open_narrow_board: OpenBoard, transport: Slow) -> None:
     """Whoever takes a little now and then is slow, not gone."""
-    board = open_narrow_board(heartbeat=0.1, limits=Limits(send_timeout=0.8))
+    board = open_narrow_board(heartbeat=0.1, limits=Limits(send_timeout=2.0))
     clock = board.live("sse", ticket="nothing")
     reader = open_slow(board, transport, "limit=10")
     board.fill(COUNT, batch=40, size=SIZE)
-    for _ in range(20):
+    for _ in range(40):
         reader.take(20)
         clock.until("heartbeat")
     reader.take_to(COUNT, 20)
