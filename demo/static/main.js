@@ -94,15 +94,23 @@ function waitingFor(id) {
   return id === asked ? "Asked. It appears here as soon as the connection is back…" : null;
 }
 
+/** Take the address over; returns the route before. A key can come before the event that tells of a new address. */
+function arrive() {
+  const before = route;
+  route = readRoute();
+  if (before.thread !== route.thread) cameFromList = before.thread === null;
+  return before;
+}
+
 function back() {
+  arrive();
+  if (route.thread === null) return;
   if (cameFromList) history.back();
   else location.hash = routeTo(null, route.filters);
 }
 
 addEventListener("hashchange", () => {
-  const before = route;
-  route = readRoute();
-  if (before.thread !== route.thread) cameFromList = before.thread === null;
+  const before = arrive();
   draw();
   // Where the thread covers the list, the focus goes with what is seen.
   if (!narrow.matches || before.thread === route.thread) return;
@@ -125,7 +133,7 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, dialog");
   if (event.key === "Escape" && !$("dialog[open]")) {
     if (typing) event.target.blur();
-    else if (route.thread !== null) back();
+    else back();
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "n") $("#ask").click();
