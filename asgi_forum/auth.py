@@ -88,6 +88,9 @@ async def authorize_subscription(hook: Authorize | None, connection: HTTPConnect
         return asked
     answer = await _ask(hook, connection, asked)
     granted = answer if isinstance(answer, Subscription) else asked
+    if not isinstance(granted.filter, Filter):
+        logger.error("asgi_forum.authorize_failed: got filter=%.60r, expected a Filter", granted.filter)
+        raise InternalError
     if not _is_time(granted.expires_at):
         logger.error(
             "asgi_forum.authorize_failed: got expires_at=%.60r, expected Unix seconds, an aware datetime or None",

@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WORDS = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 Values = str | Iterable[str] | None
-"""One value, several, or None for no wish."""
+"""One value, several, or None for no wish; to ask for an empty list is no wish either (`narrow` alone takes it for "nothing")."""
 
 
 def _values(name: str, values: Values) -> frozenset[str]:

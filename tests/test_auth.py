@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.exceptions import HTTPException
@@ -291,6 +291,14 @@ async def test_what_has_expired_is_not_granted(ago: float) -> None:
 
     with pytest.raises(Unauthorized, match="expired"):
         await ask(expired)
+
+
+@pytest.mark.anyio
+async def test_a_filter_that_is_none_is_the_hooks_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """A hook that writes `Subscription("T-1")` lets nobody see anything, and the log says why."""
+    with pytest.raises(InternalError):
+        await ask(lambda asked: Subscription(cast(Any, "T-1")))
+    assert "got filter='T-1', expected a Filter" in caplog.text
 
 
 @pytest.mark.parametrize("as_datetime", [False, True])

@@ -46,6 +46,7 @@ class Observer:
         self._name = getattr(callback, "__qualname__", repr(callback))
         self._async = _is_async(callback)
         self._scope: anyio.CancelScope | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._removed = False
         self._settled: anyio.Event | None = None
         self._calling: tuple[float, int] | None = None
@@ -68,10 +69,15 @@ class Observer:
         return Start(cursor=cursor) if cursor else None
 
     def remove(self) -> None:
-        """Stop calling. Harmless when stopped."""
+        """Stop calling; a callback that stops its own observer comes to its end. From any thread. Harmless when stopped."""
         self._removed = True
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._scope is None or self._task is None:
+            return
+        try:
+            if asyncio.current_task() is not self._task:
+                self._scope.cancel()
+        except RuntimeError:  # no loop runs here: a worker thread, perhaps that of the callback itself
+            self._task.get_loop().call_soon_threadsafe(self._scope.cancel)
 
     def check(self, now: float) -> None:
         """Log a call that does not come back."""
@@ -87,7 +93,8 @@ class Observer:
             return
         try:
             with anyio.CancelScope() as self._scope:
-                while True:
+                self._task = asyncio.current_task()
+                while not self._removed:
                     await self._turn(reader)
                     await anyio.lowlevel.checkpoint()  # a callback that never waits must not keep the loop
         finally:
@@ -110,6 +117,8 @@ class Observer:
             return
         if isinstance(frame, EventsFrame):
             for event in frame.events:
+                if self._removed:
+                    return
                 await self._call(event, reader.counters)
         elif isinstance(frame, ResetFrame):
             logger.warning(

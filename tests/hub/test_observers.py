@@ -267,6 +267,31 @@ async def test_one_that_is_removed_is_called_no_more() -> None:
         assert len(running.hub.channels) == 0
 
 
+@pytest.mark.parametrize("kind", ["asynchronous", "plain"])
+async def test_one_that_removes_itself_comes_to_its_end(kind: str) -> None:
+    """`stop()` is the last thing but one that it does: what it does after that is not cut off, and no other call follows."""
+    ended: list[int] = []
+    observers: list[Observer] = []
+
+    async def once(event: StoredEvent) -> None:
+        observers[0].remove()
+        await anyio.sleep(0.01)
+        ended.append(event.sequence)
+
+    def once_plain(event: StoredEvent) -> None:
+        observers[0].remove()
+        ended.append(event.sequence)
+
+    async with at_work() as running:
+        observers.append(observe(running, once if kind == "asynchronous" else once_plain))
+        await wait_all_tasks_blocked()
+        await publish(running, 2)
+        await until(lambda: ended == [1] and len(running.hub.channels) == 0)
+        await publish(running)
+        await wait_all_tasks_blocked()
+    assert ended == [1]
+
+
 async def test_one_that_is_removed_before_it_begins_is_never_called() -> None:
     """Registered and unregistered in one go."""
     seen = Seen()
