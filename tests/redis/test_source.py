@@ -12,7 +12,6 @@ from anyio import create_task_group, current_time
 from anyio.lowlevel import checkpoint
 
 from asgi_forum.sources.redis import RedisSource
-from tests.events import entries, sequences
 from tests.redis.proxy import Proxy
 from tests.redis.servers import RedisServer
 
@@ -28,18 +27,6 @@ async def opened(server: RedisServer | Proxy, url: str = "", **settings: Any) ->
         yield source
     finally:
         await source.close()
-
-
-async def test_events_are_numbered_without_gaps(redis_server: RedisServer) -> None:
-    """From 1 on, across batches, in their order; each receipt has its event's id and cursor."""
-    async with opened(redis_server) as source:
-        batches = [entries(2), entries(1), entries(3)]
-        receipts = [receipt for batch in batches for receipt in await source.publish(batch)]
-        page = await source.read(0, 10)
-        assert [receipt.sequence for receipt in receipts] == sequences(page) == [1, 2, 3, 4, 5, 6]
-        assert [receipt.event_id for receipt in receipts] == [each.event_id for batch in batches for each in batch]
-        assert [receipt.cursor for receipt in receipts] == [event.cursor for event in page.events]
-        assert not any(receipt.duplicate for receipt in receipts)
 
 
 async def test_what_is_under_way_when_it_closes_leaves_no_connection(redis_server: RedisServer) -> None:

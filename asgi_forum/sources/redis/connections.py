@@ -39,7 +39,14 @@ class Script:
 
 
 class Place(Protocol):
-    """Where the log is: it knows how to make a connection to the node that has it just now."""
+    """
+    Where the log is: it knows how to make a connection to the node that has it just now.
+
+    slot: the slot of a Cluster that it is bound to.
+    """
+
+    @property
+    def slot(self) -> int | None: ...
 
     async def connection(self) -> AbstractConnection:
         """Return a new connection, not yet connected. May ask Sentinels or nodes of a Cluster; raises what redis-py raises."""

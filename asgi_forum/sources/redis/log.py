@@ -32,16 +32,13 @@ def raw_entries(reply: Sequence[Any]) -> list[RawEntry]:
     return found
 
 
-def live_entries(reply: Any) -> list[tuple[bytes, Sequence[bytes]]]:
-    """Return the entries of an XREAD of one stream, whichever shape the protocol gives it; nothing where it timed out."""
+def live_entries(reply: Any) -> dict[bytes, list[tuple[bytes, Sequence[bytes]]]]:
+    """Return the entries of an XREAD by stream, whichever shape the protocol gives it; nothing where it timed out."""
     if not reply:
-        return []
-    if isinstance(reply, Mapping):
-        (entries,) = cast("Mapping[bytes, Sequence[Any]]", reply).values()
-        # RESP3: {key: [[id, fields], ...]}
-        return [(entry[0], entry[1]) for entry in entries]
-    ((_, entries),) = reply
-    return [(entry[0], entry[1]) for entry in entries]
+        return {}
+    # RESP3: {stream: [[id, fields], ...]}; RESP2: [[stream, [[id, fields], ...]], ...]
+    streams = cast("Mapping[bytes, Sequence[Any]]", reply).items() if isinstance(reply, Mapping) else reply
+    return {stream: [(entry[0], entry[1]) for entry in entries] for stream, entries in streams}
 
 
 @dataclass(frozen=True, slots=True)

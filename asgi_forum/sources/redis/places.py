@@ -62,6 +62,8 @@ def _options(given: Mapping[str, Any], timeout: float) -> _Options:
 class _Server:
     """One address, always the same."""
 
+    slot = None
+
     def __init__(self, kind: _Kind, options: _Options) -> None:
         self._kind = kind
         self._options = options
@@ -76,6 +78,8 @@ class _Server:
 
 class _Master:
     """The master that Sentinels name for a service, asked anew for each connection."""
+
+    slot = None
 
     def __init__(self, sentinel: Sentinel, service: str, kind: _Kind, options: _Options) -> None:
         self._sentinel = sentinel
@@ -105,7 +109,7 @@ class _Node:
         self, nodes: Sequence[_Address], key: str, kind: _Kind, options: _Options, remap: _Remap | None = None
     ) -> None:
         self._nodes = nodes
-        self._slot = key_slot(key.encode())
+        self.slot: int = key_slot(key.encode())
         self._kind = kind
         self._options = options
         self._remap: _Remap = remap or _same
@@ -120,7 +124,7 @@ class _Node:
                 failure = error
                 continue
             for first, last, (host, port) in primaries:
-                if first <= self._slot <= last:
+                if first <= self.slot <= last:
                     # Nodes come and go: whoever is there now can be asked next time, and who was named first.
                     self._nodes = list(dict.fromkeys([*[each for _, _, each in primaries], *self._nodes]))[:32]
                     return self._at(host, port)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -19,7 +19,7 @@ from asgi_forum.sources.redis.checks import check_readable, check_server
 from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.entries import FIELDS, Decoder, RawEntry, mask_of, record_of, trace_of
 from asgi_forum.sources.redis.failures import misconfigured
-from asgi_forum.sources.redis.feed import Feed, News
+from asgi_forum.sources.redis.feed import Follower, shared_feed
 from asgi_forum.sources.redis.inspect import inspect
 from asgi_forum.sources.redis.keys import LogKeys
 from asgi_forum.sources.redis.log import Look, forked, raw_entries, unnumbered_message
@@ -55,8 +55,9 @@ class RedisSource:
     `event_id` is known at least, whatever is retained. wait_replicas: replicas that must have the events before publishing
     returns. timeout: seconds that Redis may take to answer.
 
-    A process has one connection that waits for new entries, and at most eight for reading and publishing, however many clients it
-    has. A URL may carry the settings that are its own, as in `redis://host/0?timeout=2&retain_for=86400`. One event loop at a time.
+    A process has one connection that waits for new entries, which up to sixteen forums on one Redis share, and each forum at most
+    eight for reading and publishing, however many clients it has. A URL may carry the settings that are its own, as in
+    `redis://host/0?timeout=2&retain_for=86400`. One event loop at a time.
     """
 
     kind = "redis"
@@ -145,32 +146,37 @@ class RedisSource:
         return [_receipt(key, entries, index, answer) for index, answer in enumerate(answers)]
 
     async def follow(self, after: Cursor, deliver: Callable[[Page], None]) -> None:
-        """Deliver what comes after a position; one connection waits for it. Raises SourceUnavailable where it is lost."""
-        feed = Feed(self._connect(1), self._keys.log, self._keys.meta)
+        """
+        Deliver what comes after a position. Raises SourceUnavailable where it is lost.
+
+        One connection waits for it, the same for all forums of this event loop whose logs are there.
+        """
         keeper = Retention(self._connections, self._keys, retain=self._retain, retain_for=self._retain_for)
-        try:
+        new = True
+        async with shared_feed(self._place(), lambda: self._connect(1)) as feed:
             while True:
                 page = await self._read_on(after)
                 deliver(page)
                 after = page.position
                 if after.sequence < page.end.sequence:
                     continue
-                key = (
-                    self._require_key()
-                )  # publishing may find another log meanwhile, whose key is not that of what comes here
-                while (news := await feed.wait(after, key, past=self._unnumbered)) is not None:
-                    if news.entries:
-                        page = self._news_page(page, after, news, key)
-                        deliver(page)
-                        after = page.position
-                    await keeper.look()
-        finally:
-            await feed.close()
+                follower = self._follower(page, deliver)
+                with feed.joined(follower, at_once=new):
+                    while await feed.wait(follower):
+                        await keeper.look()
+                after, new = follower.after, False
 
-    def _news_page(self, before: Page, after: Cursor, news: News, key: CursorKey) -> Page:
-        last = news.entries[-1]
-        position = key.cursor(last.sequence, last.raw)
-        return Page(before.start, position, str(after), self._decoder.events(news.entries, key), position)
+    def _follower(self, page: Page, deliver: Callable[[Page], None]) -> Follower:
+        key = self._require_key()  # publishing may find another log meanwhile, whose key is not that of what comes here
+        start, after = page.start, page.position
+
+        def take(entries: Sequence[RawEntry]) -> Cursor:
+            nonlocal after
+            asked, after = after, key.cursor(entries[-1].sequence, entries[-1].raw)
+            deliver(Page(start, after, str(asked), self._decoder.events(entries, key), after))
+            return after
+
+        return Follower(self._keys, key, after, take, past=self._unnumbered)
 
     def report(self) -> Mapping[str, Any]:
         """Return what health shows: entries that could not be decoded, and one that stops the numbering."""
@@ -309,7 +315,12 @@ class RedisSource:
             if isinstance(source, str)
             else place_of_client(source, key, timeout=self._timeout)
         )
+        self._slot = place.slot
         return Connections(place, most=most, timeout=self._timeout)
+
+    def _place(self) -> Hashable:
+        """Two sources with the same may share a connection. A client is known by itself: it lives as long as its sources do."""
+        return (self._source if isinstance(self._source, str) else id(self._source), self._timeout, self._slot)
 
 
 def _receipt(key: CursorKey, entries: Sequence[Entry], index: int, answer: Sequence[Any]) -> Receipt:
