@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -23,7 +24,11 @@ settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before 4.16, anyio's `connect_tcp` leaves its socket to the collector where it is cancelled as it connects."""
+    """Make the same of every surrounding."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Of a shell's background job; what the tests start would inherit it, and ignore their Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Before 4.16, anyio's `connect_tcp` leaves its socket to the collector where it is cancelled as it connects.
     if tuple(map(int, version("anyio").split(".")[:2])) < (4, 16):
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
 

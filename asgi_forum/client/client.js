@@ -226,7 +226,8 @@ export class ForumStream extends EventTarget {
     try {
       await TRANSPORTS[transport](this.#address(), { headers, credentials, signal: this.#link.signal }, take);
     } catch (error) {
-      return this.#explain(error);
+      // Chromium sometimes tells of an abort in its own words, without the reason that it was given.
+      return this.#explain(this.#link.signal.aborted ? this.#link.signal.reason : error);
     }
     const { code, message } = this.#farewell ?? { code: "unreachable", message: "the connection ended" };
     return new ForumError(code, message);

@@ -19,6 +19,9 @@ from asgi_forum.sources.redis.failures import moved, told
 
 __all__ = ["Command", "Connections", "Place", "Reply", "Script", "cut_off"]
 
+_FRESH = 0.05
+"""Seconds after an answer for which a connection counts as one that the other side has not closed: asking costs turns of the loop."""
+
 Command = Sequence[str | bytes | int]
 Reply = Any
 """What Redis answers: bytes, integers, None, and lists of these (a map as a dictionary, with RESP3)."""
@@ -69,7 +72,7 @@ class Connections:
         self._place = place
         self._limit = anyio.Semaphore(most)
         self._timeout = timeout
-        self._idle: list[AbstractConnection] = []
+        self._idle: list[tuple[AbstractConnection, float]] = []
         self._generation = 0
         self._closed = False
 
@@ -161,16 +164,17 @@ class Connections:
             whole = True
         finally:
             if whole and generation == self._generation and not self._closed:
-                self._idle.append(connection)
+                self._idle.append((connection, anyio.current_time()))
             else:
                 await cut_off(connection)
 
     async def _take(self) -> AbstractConnection:
         while self._idle:
-            connection = self._idle.pop()
+            connection, since = self._idle.pop()
             usable = False
             try:
-                usable = connection.is_connected and not await _stale(connection)
+                fresh = anyio.current_time() - since < _FRESH
+                usable = connection.is_connected and (fresh or not await _stale(connection))
             finally:
                 # Whoever is cancelled while asking has taken it out already: nobody else would close it.
                 if not usable:
@@ -192,7 +196,7 @@ class Connections:
             return
         self._generation += 1
         idle, self._idle = self._idle, []
-        for connection in idle:
+        for connection, _ in idle:
             await cut_off(connection)
 
 

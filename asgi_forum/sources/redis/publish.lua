@@ -96,8 +96,10 @@ if fresh > 0 then
   local turning = time - turned >= remember
   if turning then young, turned = 1 - young, time end
   local latest = KEYS[3 + young]
-  redis.call('HSET', meta, 'young', young, 'turned', turned)
-  if turning then redis.call('UNLINK', latest) end
+  if turning then
+    redis.call('HSET', meta, 'young', young, 'turned', turned)
+    redis.call('UNLINK', latest)
+  end
   local records, bodies = {}, {}
   for index = 1, batch do
     local base = FIRST + (index - 1) * WIDTH
@@ -109,14 +111,17 @@ if fresh > 0 then
     end
   end
   redis.call('HSET', latest, unpack(records))
-  redis.call('EXPIRE', latest, math.ceil(remember * 2) + 60)
+  -- Nothing is written into it after the next turn, when it has half of this left.
+  if turning then redis.call('EXPIRE', latest, math.ceil(remember * 2) + 60) end
   for _, body in ipairs(bodies) do redis.call('XADD', log, '0-*', 'event', body) end
   redis.call('HSET', meta, 'appended', string.format('%d', last + fresh))
-  -- What is kept too long does no harm.
-  redis.pcall('XTRIM', log, 'MAXLEN', '~', retain)
-  if redis.call('XLEN', log) > retain + 300 then
-    -- The server's stream nodes are so large (or without bound) that trimming by nodes keeps too much.
-    redis.pcall('XTRIM', log, 'MAXLEN', retain)
+  -- Trimming need not be exact: what is kept a little too long does no harm.
+  if (last + fresh) % 64 < fresh then
+    redis.pcall('XTRIM', log, 'MAXLEN', '~', retain)
+    if redis.call('XLEN', log) > retain + 200 then
+      -- The server's stream nodes are so large (or without bound) that trimming by nodes keeps too much.
+      redis.pcall('XTRIM', log, 'MAXLEN', retain)
+    end
   end
 end
 return {'ok', answers}
