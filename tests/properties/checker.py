@@ -56,7 +56,8 @@ class Session:
     What one client got on one connection.
 
     starts: the positions at which it may have begun: one for a cursor, several for `latest` where events came meanwhile.
-    whole: whether it was read to the end of the log. ended: whether the server ended it.
+    whole: whether it was read to the end of the log. ended: whether the server ended it. quiet: whether this kind of client does
+    not hear that it is live.
     """
 
     keep: Keep
@@ -65,6 +66,7 @@ class Session:
     whole: bool = False
     ended: bool = False
     about: str = ""
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,15 @@ class Run:
     """
     A whole run. trimmed: up to this sequence the log retains nothing in the end. resets: the reasons that the run may have.
 
-    log: every event that was ever published, in order of sequence, from 1 on.
+    log: every event that was ever published, in order of sequence, from 1 on. beginnings: where logs begin that took the place
+    of the one before; all are numbered through.
     """
 
     log: Sequence[Logged]
     sessions: Sequence[Session]
     trimmed: int = 0
     resets: Collection[str] = ("trimmed",)
+    beginnings: Collection[int] = ()
 
 
 def check_delivery(run: Run) -> None:
@@ -100,9 +104,14 @@ def _check_session(run: Run, session: Session) -> None:
         if session.whole or any(frame.events or frame.reset for frame in session.seen):
             raise Violation(f"{session.about}: never came to a position")
         return
+    live = session.quiet
     for index, frame in enumerate(session.seen):
         where = f"{session.about}: frame {index}, {frame}, from {sorted(at)[:5]}"
+        live = live or frame.kind == "forum.live"
         if frame.reset is not None:
+            if frame.reset == "skipped" and not live:
+                raise Violation(f"{where}: skipped before it was live")
+            live = session.quiet
             at = {_after_reset(run, at, frame, where)}
         elif frame.position is None:
             if frame.events:
@@ -124,8 +133,10 @@ def _after_reset(run: Run, at: Collection[int], frame: Seen, where: str) -> int:
         raise Violation(f"{where}: nothing in this run leads to that reset")
     if frame.position is None:
         raise Violation(f"{where}: a reset without a position")
-    if frame.position <= min(at):
+    if frame.position < min(at) or (frame.position == min(at) and frame.reset != "replaced"):
         raise Violation(f"{where}: a reset that leads back")
+    if frame.reset == "replaced" and frame.position not in run.beginnings:
+        raise Violation(f"{where}: no log begins there, but at {sorted(run.beginnings)}")
     if frame.reset == "trimmed" and frame.position > run.trimmed:
         raise Violation(f"{where}: passes over retained events; trimmed up to {run.trimmed}")
     return frame.position

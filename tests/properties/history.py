@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from unittest import mock
 
 from asgi_forum import Forum, ForumEvent, Limits
+from asgi_forum.cursor import Cursor
 from asgi_forum.errors import SourceUnavailable
+from asgi_forum.hub import reader as hub_reader
+from asgi_forum.hub import reads as hub_reads
 from asgi_forum.models import Receipt
 from asgi_forum.sources import MemorySource
-from tests.properties.checker import Keep, Logged, Run, Session
+from asgi_forum.sources import memory as memory_source
+from tests.properties.checker import Keep, Logged, Run, Seen, Session
 from tests.properties.clients import Client, connect
 from tests.properties.driver import TURNS, PatientLoop, patiently, turns
-from tests.properties.plans import FENCE, NOISE, Cut, Fault, Open, Params, Pass, Plan, Publish, Step, Take, params_of
+from tests.properties.plans import (
+    FENCE,
+    NOISE,
+    Cut,
+    Fault,
+    Gap,
+    Open,
+    Params,
+    Pass,
+    Plan,
+    Publish,
+    Step,
+    Take,
+    fields_of,
+    params_of,
+)
 from tests.properties.starts import starts_of
 from tests.wire.sources import DistantSource
 
@@ -20,7 +41,12 @@ __all__ = ["run"]
 
 def run(plan: Plan) -> Run:
     """Carry out a plan in a loop of its own, where time passes only as the plan says."""
-    with asyncio.Runner(loop_factory=PatientLoop) as runner:
+    with (
+        mock.patch.object(hub_reads, "BLOCK", min(plan.page, hub_reads.BLOCK)),
+        mock.patch.multiple(hub_reader, BLOCK=min(plan.page, hub_reader.BLOCK), _SCAN=plan.page),
+        mock.patch.object(memory_source, "_FOLLOW_PAGE", plan.page),
+        asyncio.Runner(loop_factory=PatientLoop) as runner,
+    ):
         return runner.run(History(plan).play())
 
 
@@ -50,8 +76,8 @@ class History:
     def __init__(self, plan: Plan) -> None:
         """Make a forum with the plan's settings."""
         self.plan = plan
-        self.memory = MemorySource(retain=plan.retain)
-        self.source = DistantSource(self.memory, laps=plan.laps)
+        self.source = DistantSource(MemorySource(retain=plan.retain), laps=plan.laps)
+        self.begun: dict[str, int] = {}
         self.patience = plan.patience
         limits = Limits(
             tail_bytes=plan.tail_bytes, frame_bytes=plan.frame_bytes, page_scan=plan.page_scan, max_lag=plan.max_lag
@@ -66,13 +92,16 @@ class History:
     async def play(self) -> Run:
         """Carry out every step, then let every reader catch up with the log's end."""
         await patiently(self.forum.health())
+        await self._note_epoch()
         for step in self.plan.steps:
             await self._do(step)
         await self._finish()
         trimmed = await self._trimmed()
         await patiently(self.forum.aclose())
-        resets = {name for name, may in (("trimmed", trimmed), ("skipped", self.plan.on_lag == "skip")) if may}
-        return Run(self.log, self.sessions, trimmed, resets)
+        beginnings = list(self.begun.values())[1:]
+        skips = self.plan.on_lag == "skip"
+        may = (("trimmed", trimmed), ("skipped", skips), ("replaced", beginnings))
+        return Run(self.log, self.sessions, trimmed, {name for name, found in may if found}, beginnings)
 
     async def _do(self, step: Step) -> None:
         if isinstance(step, Publish):
@@ -83,8 +112,17 @@ class History:
             await self._connect(reader)
         elif isinstance(step, Pass):
             self._pass(step.seconds)
+        elif isinstance(step, Fault) and step.kind == "replace":
+            self.source.replace(MemorySource(retain=self.plan.retain))
+            await self._note_epoch()
         elif isinstance(step, Fault):
             self._fault(step)
+        elif isinstance(step, Gap):
+            self.source.cut()
+            await turns(self.patience)
+            await self._publish(step.publish)
+            self._pass(1.0)
+            await turns()
         elif self.readers:
             reader = self.readers[step.reader % len(self.readers)]
             await (self._take(reader, step) if isinstance(step, Take) else self._cut(reader, step))
@@ -101,11 +139,12 @@ class History:
             "cut": self.source.cut,
             "hold back": self.source.hold_back,
             "let flow": self.source.let_flow,
+            "lose": self.source.lose,
         }
         faults[fault.kind]()
 
     async def _publish(self, step: Publish) -> None:
-        events = [ForumEvent(ticket=ticket, event_type=event_type) for ticket, event_type in step.events]
+        events = [ForumEvent.model_validate(fields_of(*event)) for event in step.events]
         try:
             work = self.source.append(*events) if step.elsewhere else self.forum.publish_many(events)
             receipts: list[Receipt] = await patiently(work)
@@ -114,13 +153,28 @@ class History:
                 raise
             return
         for receipt, (ticket, event_type) in zip(receipts, step.events, strict=True):
-            self.log.append(Logged(receipt.sequence, ticket, event_type, receipt.cursor))
+            self.log.append(self._numbered(Logged(receipt.sequence, ticket, event_type, receipt.cursor)))
+
+    async def _note_epoch(self) -> None:
+        """Remember where the present log begins: all logs are numbered through."""
+        self.begun[(await self.source.log.read(0, 0)).epoch] = len(self.log)
+
+    def _numbered(self, event: Logged) -> Logged:
+        return replace(event, sequence=event.sequence + self.begun[Cursor.parse(event.cursor).epoch])
+
+    def _placed(self, seen: Seen, cursor: str | None) -> Seen:
+        """Number what a client saw through all logs; `cursor` is what `seen.position` was read from."""
+        if seen.position is None or cursor is None:
+            return seen
+        events = tuple(self._numbered(event) for event in seen.events)
+        return replace(seen, events=events, position=seen.position + self.begun[Cursor.parse(cursor).epoch])
 
     async def _connect(self, reader: Reader) -> None:
         """Connect, from the last cursor that was seen if there is one."""
         reader.lowest, reader.earliest = len(self.log), await self._trimmed()
         reader.asked = reader.params if reader.cursor is None else {"cursor": reader.cursor}
-        reader.session = Session(reader.opened.keep, (), about=f"{reader.opened} from {reader.cursor}")
+        quiet = reader.opened.kind == "events"
+        reader.session = Session(reader.opened.keep, (), about=f"{reader.opened} from {reader.cursor}", quiet=quiet)
         self.sessions.append(reader.session)
         reader.client = connect(self.forum, reader.opened.kind, reader.params, reader.cursor)
         await turns(self.patience)
@@ -137,10 +191,12 @@ class History:
             return False
         seen = await client.step(self.patience)
         if seen is not None:
+            seen = self._placed(seen, client.cursor)
             if not reader.session.starts and seen.position is not None:
                 ends = range(reader.lowest, len(self.log) + 1)
                 firsts = range(reader.earliest, await self._trimmed() + 1)
-                reader.session.starts = starts_of(self.log, reader.session.keep, reader.asked, ends, firsts)
+                starts = starts_of(self.log, reader.session.keep, reader.asked, ends, firsts, self.begun)
+                reader.session.starts = starts
             reader.session.seen.append(seen)
         reader.cursor = client.cursor or reader.cursor
         if client.ended:
@@ -157,23 +213,33 @@ class History:
 
     async def _trimmed(self) -> int:
         """The sequence up to which nothing is retained."""
-        return (await self.memory.read(0, 0)).start.sequence
+        page = await self.source.log.read(0, 0)
+        return self.begun[page.epoch] + page.start.sequence
 
     async def _finish(self) -> None:
         """End all faults, and let each reader that has not gone catch up; one that the server ended comes back."""
         self.source.come_back()
         self.source.let_flow()
         self.patience = 3 * TURNS
-        while (await patiently(self.forum.health()))["status"] != "ok":
+        for _ in range(100):
+            if (await patiently(self.forum.health()))["status"] == "ok":
+                break
             self._pass(0.5)
             await turns()
+        else:
+            raise AssertionError("the outage is over, and the forum has not noticed")
         for _ in range(
             6
         ):  # now readers that began during an outage fix their position, and ask for refused pages again
             self._pass(1.0)
             for reader in self.readers:
                 await self._step(reader)
-        for _ in range(3):
+        if self.plan.lossy:
+            self.source.hold_back()
+            await self._publish(NOISE)
+            self.source.lose()
+            self.source.let_flow()
+        for _ in range(self.plan.rounds):
             await self._publish(FENCE)
             await self._publish(NOISE)
             await turns(self.plan.patience)

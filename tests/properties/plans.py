@@ -18,6 +18,9 @@ Params = Mapping[str, Any]
 TICKETS = ("A", "B", "C")
 TYPES = ("forum.thread.opened", "forum.threads", "deploy")
 
+By = Literal["ticket", "run_id", "thread_id"]
+FaultKind = Literal["leave", "come back", "cut", "hold back", "let flow", "lose", "replace"]
+
 
 @dataclass(frozen=True, slots=True)
 class Publish:
@@ -32,7 +35,7 @@ class Open:
     """
     Open a reader. start: `latest`, `earliest`, a tail, or a part of the log in per cent, as a number or a cursor.
 
-    Empty filters keep everything.
+    Empty filters keep everything. by: the field by which it asks for tickets; an event names its ticket in each of them.
     """
 
     kind: Kind
@@ -40,6 +43,7 @@ class Open:
     types: tuple[str, ...]
     start: tuple[Literal["latest", "earliest", "tail", "number", "cursor"], int]
     limit: int
+    by: By = "ticket"
 
     @property
     def keep(self) -> Keep:
@@ -72,12 +76,19 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something happens to the source, or to the network before it."""
+    """Something happens to the source, or to the network before it. `lose`: what the feed holds back never comes."""
 
-    kind: Literal["leave", "come back", "cut", "hold back", "let flow"]
+    kind: FaultKind
 
 
-Step = Publish | Open | Take | Cut | Pass | Fault
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The live feed breaks off, another process publishes meanwhile, and the feed is there again."""
+
+    publish: Publish
+
+
+Step = Publish | Open | Take | Cut | Pass | Fault | Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,9 @@ class Plan:
     """
     Settings, and what happens, in order.
 
-    laps: turns of the event loop that a read of the source takes. patience: turns that pass after each step.
+    laps: turns of the event loop that a read of the source takes. patience: turns that pass after each step. page: the most entries
+    that one read, one step, or one page of the live feed takes. lossy, rounds: whether the live feed loses something in the end, and
+    how often all readers are sent something then.
     """
 
     retain: int
@@ -97,6 +110,9 @@ class Plan:
     heartbeat: float
     laps: int
     patience: int
+    page: int
+    lossy: bool
+    rounds: int
     steps: tuple[Step, ...]
 
 
@@ -107,12 +123,17 @@ NOISE = Publish((("C", "deploy"), ("C", "deploy")), elsewhere=True)
 """Events that no filter of a plan keeps, but the empty one."""
 
 
+def fields_of(ticket: str, event_type: str) -> dict[str, str]:
+    """What an event that is published says: its ticket in every field that a reader may ask by."""
+    return {"ticket": ticket, "run_id": ticket, "thread_id": ticket, "event_type": event_type}
+
+
 def params_of(opened: Open, log: Sequence[Logged]) -> Params:
     """What the reader asks for; a part of the log becomes a number, or the cursor of an event."""
     start, amount = opened.start
     params: dict[str, Any] = {"limit": opened.limit}
     if opened.tickets:
-        params["ticket"] = list(opened.tickets)
+        params[opened.by] = list(opened.tickets)
     if opened.types:
         params["event_type"] = list(opened.types)
     sequence = len(log) * amount // 100
@@ -129,29 +150,30 @@ def _subsets(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.sampled_from([(), (values[0],), (values[1],), values[:2]])
 
 
-_publish = st.builds(
-    Publish,
-    st.lists(st.tuples(st.sampled_from(TICKETS), st.sampled_from(TYPES)), min_size=1, max_size=6).map(tuple),
-    elsewhere=st.booleans(),
-)
-_start = st.one_of(
+_events = st.lists(st.tuples(st.sampled_from(TICKETS), st.sampled_from(TYPES)), min_size=1, max_size=6).map(tuple)
+_publish = st.builds(Publish, _events, elsewhere=st.booleans())
+_gap = st.builds(Gap, st.builds(Publish, _events, elsewhere=st.just(True)))
+_named = (
     st.just(("latest", 0)),
     st.just(("earliest", 0)),
     st.tuples(st.just("tail"), st.integers(0, 5)),
-    st.tuples(st.sampled_from(["number", "cursor"]), st.integers(0, 100)),
+    st.tuples(st.just("cursor"), st.integers(0, 100)),
 )
+_start = st.one_of(*_named, st.tuples(st.just("number"), st.integers(0, 100)))
+_faults: tuple[FaultKind, ...] = ("leave", "come back", "cut", "hold back", "let flow", "lose")
 _readers = st.integers(0, 7)
 
 
-def steps(kinds: tuple[Kind, ...], *, faults: bool, narrow: bool) -> st.SearchStrategy[Step]:
+def steps(kinds: tuple[Kind, ...], *, faults: bool, narrow: bool, replaced: bool) -> st.SearchStrategy[Step]:
     """What may happen: with readers of these kinds, and with or without faults of the source."""
     opened = st.builds(
         Open,
         kind=st.sampled_from(kinds),
         tickets=_subsets(TICKETS),
         types=_subsets(("forum.thread", "forum")),
-        start=_start,
+        start=st.one_of(*_named) if replaced else _start,
         limit=st.sampled_from([1, 2, 5, 100]),
+        by=st.sampled_from(["ticket", "run_id", "thread_id"]),
     )
     taken = st.builds(Take, _readers, st.integers(1, 6))
     some: list[st.SearchStrategy[Step]] = [
@@ -169,9 +191,9 @@ def steps(kinds: tuple[Kind, ...], *, faults: bool, narrow: bool) -> st.SearchSt
     if narrow:
         some += [st.just(NOISE), st.just(NOISE), taken]
     if faults:
-        fault: st.SearchStrategy[Literal["leave", "come back", "cut", "hold back", "let flow"]]
-        fault = st.sampled_from(["leave", "come back", "cut", "hold back", "let flow"])
-        some.append(st.builds(Fault, fault))
+        some += [st.builds(Fault, st.sampled_from(_faults)), _gap]
+    if replaced:
+        some.append(st.just(Fault("replace")))
     return st.one_of(some)
 
 
@@ -182,11 +204,13 @@ def plans(
     retain: tuple[int, ...] = (1000,),
     on_lag: tuple[Literal["resume", "skip", "disconnect"], ...] = ("resume",),
     narrow: bool = False,
+    replaced: bool = False,
 ) -> st.SearchStrategy[Plan]:
     """
     Plans of 20 to 60 steps; small tails, so that the seam is crossed again and again.
 
-    narrow: tails of an event or two, and no heartbeat that would wake who sleeps over an event.
+    narrow: tails of an event or two, and no heartbeat that would wake who sleeps over an event. replaced: another log may take
+    the place of the present one; a number, which could be of either, is then no start.
     """
     return st.builds(
         Plan,
@@ -199,5 +223,8 @@ def plans(
         heartbeat=st.just(100_000.0) if narrow else st.sampled_from([2.0, 100_000.0]),
         laps=st.sampled_from([1, 2, 4, 15]),
         patience=st.sampled_from([24, 0, 1, 2, 3, 6]),
-        steps=st.lists(steps(kinds, faults=faults, narrow=narrow), min_size=20, max_size=60).map(tuple),
+        page=st.sampled_from([1000, 8, 2]),
+        lossy=st.booleans(),
+        rounds=st.sampled_from([3, 1]),
+        steps=st.lists(steps(kinds, faults=faults, narrow=narrow, replaced=replaced), min_size=20, max_size=60).map(tuple),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from asgi_forum.cursor import Cursor
 from tests.properties.checker import Keep, Logged
@@ -11,12 +11,15 @@ from tests.properties.plans import Params
 __all__ = ["starts_of"]
 
 
-def starts_of(log: Sequence[Logged], keep: Keep, asked: Params, ends: range, firsts: range) -> Collection[int]:
+def starts_of(
+    log: Sequence[Logged], keep: Keep, asked: Params, ends: range, firsts: range, begun: Mapping[str, int] | None = None
+) -> Collection[int]:
     """
     Return the positions at which a session may have begun.
 
     `latest` and `tail` are fixed at one moment between the request and the first position that the client saw; `ends` are the ends
-    that the log had in that time, `firsts` the positions just before its earliest retained event.
+    that the log had in that time, `firsts` the positions just before its earliest retained event. `begun` says by epoch where each
+    log begins, where there was more than one.
     """
     if "tail" in asked:
         return {_tail(log, keep, asked["tail"], end, first) for end in ends for first in firsts}
@@ -25,7 +28,10 @@ def starts_of(log: Sequence[Logged], keep: Keep, asked: Params, ends: range, fir
         return ends
     if cursor in ("earliest", "0"):
         return firsts
-    return {int(cursor) if cursor.isdigit() else Cursor.parse(cursor).sequence}
+    if cursor.isdigit():
+        return {int(cursor)}
+    position = Cursor.parse(cursor)
+    return {position.sequence + (begun or {}).get(position.epoch, 0)}
 
 
 def _tail(log: Sequence[Logged], keep: Keep, count: int, end: int, first: int) -> int:

@@ -37,9 +37,30 @@ def test_faults_of_the_source_lose_nothing(plan: Plan) -> None:
 
 
 @settings(max_examples=80)
+@given(plans(faults=True, retain=(3, 8)))
+def test_what_was_trimmed_behind_a_fault_is_announced(plan: Plan) -> None:
+    """Where the feed does not go on from where it was, and the log no longer has what lies between, every reader hears of it."""
+    check_delivery(run(plan))
+
+
+@settings(max_examples=80)
+@given(plans(faults=True, replaced=True))
+def test_a_log_that_is_replaced_is_announced(plan: Plan) -> None:
+    """Whoever had a position in the old log is told, and gets the new one from its beginning."""
+    check_delivery(run(plan))
+
+
+@settings(max_examples=80)
 @given(plans(faults=True, retain=(3, 8, 1000), on_lag=("skip", "disconnect")))
 def test_policies_for_slow_readers_never_lie(plan: Plan) -> None:
     """With all of it, and slow readers skipped or disconnected: each gap is announced, and who comes back goes on."""
+    check_delivery(run(plan))
+
+
+@settings(max_examples=60)
+@given(plans(("sse", "websocket", "frames"), on_lag=("skip",)))
+def test_only_who_was_live_is_skipped(plan: Plan) -> None:
+    """Whoever reads history, or has just been skipped, gets every match until it was live."""
     check_delivery(run(plan))
 
 

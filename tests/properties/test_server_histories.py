@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asgi_forum import Forum, Limits
 from tests.properties.checker import Logged, Run, Session, check_delivery
 from tests.properties.clients import seen_of
-from tests.properties.plans import FENCE, Cut, Fault, Kind, Open, Plan, Publish, Step, Take, params_of, plans
+from tests.properties.plans import FENCE, Cut, Fault, Kind, Open, Plan, Publish, Step, Take, fields_of, params_of, plans
 from tests.properties.starts import starts_of
 from tests.wire.host import Board, Host
 from tests.wire.readers import Reader, open_reader
@@ -75,7 +75,7 @@ class ServedHistory:
                     self._connect(line)
 
     def _publish(self, step: Publish) -> None:
-        drafts = [{"ticket": ticket, "event_type": event_type} for ticket, event_type in step.events]
+        drafts = [fields_of(*event) for event in step.events]
         for receipt, (ticket, event_type) in zip(self.board.publish(*drafts), step.events, strict=True):
             self.log.append(Logged(receipt.sequence, ticket, event_type, receipt.cursor))
 

@@ -49,6 +49,7 @@ class DistantSource:
         self._flows = anyio.Event()
         self._flows.set()
         self._cut: anyio.Event | None = None
+        self._held: list[Page] = []
 
     def leave(self) -> None:
         """Be out of reach from now on; what is under way fails."""
@@ -82,9 +83,13 @@ class DistantSource:
         """Deliver what the live feed has held back."""
         self._flows.set()
 
-    def replace(self) -> None:
-        """Another log is there from now on, an empty one."""
-        self.log = MemorySource()
+    def lose(self) -> None:
+        """Never deliver what the live feed has for the hub at present: its next page will not continue the one before."""
+        self._held.clear()
+
+    def replace(self, log: MemorySource | None = None) -> None:
+        """Another log is there from now on, an empty one if no other is given."""
+        self.log = log or MemorySource()
         self.cut()
 
     async def append(self, *drafts: ForumEvent) -> list[Receipt]:
@@ -123,6 +128,7 @@ class DistantSource:
         await self._reach()
         cut = self._cut = anyio.Event()
         held, fresh = list[Page](), anyio.Event()
+        self._held = []  # the first page is not lost: it says that the feed is there
 
         def hold(page: Page) -> None:
             held.append(self._decoded(page))
@@ -136,6 +142,7 @@ class DistantSource:
                 fresh = anyio.Event()
                 while held:
                     deliver(held.pop(0))
+                    self._held = held
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.log.follow, after, hold)
