@@ -15,12 +15,13 @@ class Violation(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One event of the log, or one event as a reader got it."""
+    """One event of the log, or one event as a reader got it. lost: it can't be decoded, so nobody gets it."""
 
     sequence: int
     ticket: str
     event_type: str
     cursor: str = field(repr=False)
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Keep:
     def matches(self, event: Logged) -> bool:
         """Whether the reader must get this event."""
         kept = not self.types or any(f"{event.event_type}.".startswith(f"{kind}.") for kind in self.types)
-        return kept and (not self.tickets or event.ticket in self.tickets)
+        return not event.lost and kept and (not self.tickets or event.ticket in self.tickets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Session:
 
     starts: the positions at which it may have begun: one for a cursor, several for `latest` where events came meanwhile.
     whole: whether it was read to the end of the log. ended: whether the server ended it. quiet: whether this kind of client does
-    not hear that it is live.
+    not hear that it is live. limit: the most events of a frame or page.
     """
 
     keep: Keep
@@ -67,6 +68,7 @@ class Session:
     ended: bool = False
     about: str = ""
     quiet: bool = False
+    limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ def _check_session(run: Run, session: Session) -> None:
     for index, frame in enumerate(session.seen):
         where = f"{session.about}: frame {index}, {frame}, from {sorted(at)[:5]}"
         live = live or frame.kind == "forum.live"
+        if len(frame.events) > session.limit:
+            raise Violation(f"{where}: more than {session.limit} events")
         if frame.reset is not None:
             if frame.reset == "skipped" and not live:
                 raise Violation(f"{where}: skipped before it was live")

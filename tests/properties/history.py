@@ -62,6 +62,7 @@ class Reader:
         self.asked: Params = params
         self.session = Session(Keep(), ())
         self.lowest = self.earliest = 0
+        self.highest: int | None = None
         self.gone = False
 
     @property
@@ -77,6 +78,7 @@ class History:
         """Make a forum with the plan's settings."""
         self.plan = plan
         self.source = DistantSource(MemorySource(retain=plan.retain), laps=plan.laps)
+        self.source.hidden = set(range(3, 3000, 3)) if plan.holes else set()
         self.begun: dict[str, int] = {}
         self.patience = plan.patience
         limits = Limits(
@@ -153,7 +155,8 @@ class History:
                 raise
             return
         for receipt, (ticket, event_type) in zip(receipts, step.events, strict=True):
-            self.log.append(self._numbered(Logged(receipt.sequence, ticket, event_type, receipt.cursor)))
+            lost = receipt.sequence in self.source.hidden
+            self.log.append(self._numbered(Logged(receipt.sequence, ticket, event_type, receipt.cursor, lost)))
 
     async def _note_epoch(self) -> None:
         """Remember where the present log begins: all logs are numbered through."""
@@ -174,10 +177,16 @@ class History:
         reader.lowest, reader.earliest = len(self.log), await self._trimmed()
         reader.asked = reader.params if reader.cursor is None else {"cursor": reader.cursor}
         quiet = reader.opened.kind == "events"
-        reader.session = Session(reader.opened.keep, (), about=f"{reader.opened} from {reader.cursor}", quiet=quiet)
+        about, limit = f"{reader.opened} from {reader.cursor}", reader.opened.limit
+        reader.session = Session(reader.opened.keep, (), about=about, quiet=quiet, limit=limit)
         self.sessions.append(reader.session)
         reader.client = connect(self.forum, reader.opened.kind, reader.params, reader.cursor)
         await turns(self.patience)
+        # On /socket it begins only when the answer to the upgrade is taken.
+        prompt = (
+            self.patience >= TURNS and self.plan.laps == 1 and not self.source.away and reader.opened.kind != "socket"
+        )
+        reader.highest = len(self.log) if prompt else None
 
     async def _take(self, reader: Reader, step: Take) -> None:
         for _ in range(step.count):
@@ -193,7 +202,8 @@ class History:
         if seen is not None:
             seen = self._placed(seen, client.cursor)
             if not reader.session.starts and seen.position is not None:
-                ends = range(reader.lowest, len(self.log) + 1)
+                highest = len(self.log) if reader.highest is None else reader.highest
+                ends = range(reader.lowest, highest + 1)
                 firsts = range(reader.earliest, await self._trimmed() + 1)
                 starts = starts_of(self.log, reader.session.keep, reader.asked, ends, firsts, self.begun)
                 reader.session.starts = starts
@@ -251,7 +261,7 @@ class History:
 
     async def _catch_up(self, reader: Reader) -> None:
         """Let a reader read on to the log's end. No time passes: what is there comes, and not with the next heartbeat."""
-        last = max(event.sequence for event in self.log if reader.session.keep.matches(event))
+        last = max((event.sequence for event in self.log if reader.session.keep.matches(event)), default=0)
         quiet = 0
         while reader.position < last and quiet < 20:
             if reader.client is None:

@@ -98,7 +98,7 @@ class Plan:
 
     laps: turns of the event loop that a read of the source takes. patience: turns that pass after each step. page: the most entries
     that one read, one step, or one page of the live feed takes. lossy, rounds: whether the live feed loses something in the end, and
-    how often all readers are sent something then.
+    how often all readers are sent something then. holes: whether each third entry can't be decoded.
     """
 
     retain: int
@@ -113,11 +113,12 @@ class Plan:
     page: int
     lossy: bool
     rounds: int
+    holes: bool
     steps: tuple[Step, ...]
 
 
-FENCE = Publish((("A", "forum.thread.opened"), ("B", "forum.thread.opened")), elsewhere=True)
-"""Events of which every filter that a plan may have keeps one at least."""
+FENCE = Publish(2 * tuple((ticket, kind) for kind in TYPES[:2] for ticket in TICKETS[:2]), elsewhere=True)
+"""Events of which every filter that a plan may have keeps one at least, also where each third can't be decoded."""
 
 NOISE = Publish((("C", "deploy"), ("C", "deploy")), elsewhere=True)
 """Events that no filter of a plan keeps, but the empty one."""
@@ -147,7 +148,7 @@ def params_of(opened: Open, log: Sequence[Logged]) -> Params:
 
 
 def _subsets(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.sampled_from([(), (values[0],), (values[1],), values[:2]])
+    return st.sampled_from([(), *((value,) for value in values), values[:2]])
 
 
 _events = st.lists(st.tuples(st.sampled_from(TICKETS), st.sampled_from(TYPES)), min_size=1, max_size=6).map(tuple)
@@ -169,8 +170,8 @@ def steps(kinds: tuple[Kind, ...], *, faults: bool, narrow: bool, replaced: bool
     opened = st.builds(
         Open,
         kind=st.sampled_from(kinds),
-        tickets=_subsets(TICKETS),
-        types=_subsets(("forum.thread", "forum")),
+        tickets=_subsets(TICKETS[:2]),
+        types=_subsets(("forum.thread", "forum", *TYPES[:2])),
         start=st.one_of(*_named) if replaced else _start,
         limit=st.sampled_from([1, 2, 5, 100]),
         by=st.sampled_from(["ticket", "run_id", "thread_id"]),
@@ -226,5 +227,8 @@ def plans(
         page=st.sampled_from([1000, 8, 2]),
         lossy=st.booleans(),
         rounds=st.sampled_from([3, 1]),
-        steps=st.lists(steps(kinds, faults=faults, narrow=narrow, replaced=replaced), min_size=20, max_size=60).map(tuple),
+        holes=st.booleans(),
+        steps=st.lists(steps(kinds, faults=faults, narrow=narrow, replaced=replaced), min_size=20, max_size=60).map(
+            tuple
+        ),
     )

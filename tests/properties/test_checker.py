@@ -8,6 +8,7 @@ from tests.properties.checker import Keep, Logged, Run, Seen, Session, Violation
 
 LOG = [Logged(number, f"T-{number % 2}", "forum.post.added", f"c-{number}") for number in range(1, 11)]
 ODD = Keep(frozenset({"T-1"}))
+LIVE = Seen("forum.live")
 
 
 def frame(*sequences: int, position: int | None = None) -> Seen:
@@ -41,7 +42,7 @@ def judge(*seen: Seen, start: int | range = 0, keep: Keep = ODD, whole: bool = T
         ([frame(9)], 7, 0),
         ([frame(9)], range(4, 9), 0),
         ([frame(1), reset(4), frame(5, 7, 9)], 0, 4),
-        ([reset(8, "skipped"), frame(9)], 3, 0),
+        ([LIVE, reset(8, "skipped"), frame(9)], 3, 0),
         ([], 9, 0),
     ],
 )
