@@ -43,7 +43,7 @@ def run(plan: Plan) -> Run:
     """Carry out a plan in a loop of its own, where time passes only as the plan says."""
     with (
         mock.patch.object(hub_reads, "BLOCK", min(plan.page, hub_reads.BLOCK)),
-        mock.patch.multiple(hub_reader, BLOCK=min(plan.page, hub_reader.BLOCK), _SCAN=plan.page),
+        mock.patch.multiple(hub_reader, BLOCK=min(plan.page, hub_reads.BLOCK), _SCAN=plan.page),
         mock.patch.object(memory_source, "_FOLLOW_PAGE", plan.page),
         asyncio.Runner(loop_factory=PatientLoop) as runner,
     ):
