@@ -22,6 +22,7 @@ from asgi_forum.middleware import ForumMiddleware
 from asgi_forum.models import Envelope, ForumEvent, Receipt, StoredEvent
 from asgi_forum.settings import Limits
 from asgi_forum.streams.page import ForumPage
+from asgi_forum.streams.refusals import error_response
 from asgi_forum.streams.subscription import ForumSubscription
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Subscription",
     "TooSlow",
     "Unauthorized",
+    "error_response",
 ]
 
 __version__ = "0.1.0"

@@ -76,6 +76,9 @@ class Forum:
     ) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 0 < heartbeat < math.inf:
             raise ConfigurationError(f"heartbeat: got {heartbeat!r}, expected seconds above 0")
+        for setting, switch in (("allow_publish", allow_publish), ("handle_signals", handle_signals)):
+            if not isinstance(switch, bool):
+                raise ConfigurationError(f"{setting}: got {switch!r}, expected True or False")
         if on_lag not in get_args(OnLag):
             raise ConfigurationError(f"on_lag: got {on_lag!r}, expected one of {', '.join(get_args(OnLag))}")
         if allow_publish and authorize is not None and authorize_publish is None:
@@ -142,7 +145,7 @@ class Forum:
         """
         Start now, and stop at the end: for `Starlette(lifespan=forum.lifespan)`, or inside a lifespan of the host's own.
 
-        Stopping ends open streams first, then lets observers finish, each within `Limits.stop_after` seconds.
+        Stopping ends open streams, and lets observers finish what was accepted, within `Limits.stop_after` seconds.
         """
         del app
         await self._lifecycle.ensure(reopen=True)
@@ -329,8 +332,11 @@ class Forum:
         Call `callback(event)` in this process for every event of that type, or below it (`""`: of any), from now on.
 
         In order, one at a time, at most once each; a plain function runs in a worker thread. One that raises or hangs is logged and
-        counted, and disturbs nobody. Returns what unregisters it; calling that twice is harmless. Raises InvalidFilter.
+        counted, and disturbs nobody. Returns what unregisters it; calling that twice is harmless. From any thread. Raises
+        InvalidFilter, ConfigurationError.
         """
+        if not callable(callback):
+            raise ConfigurationError(f"callback: got {callback!r}, expected a function")
         observer = Observer(event_type, callback)
         self._lifecycle.observe(observer)
 

@@ -31,7 +31,7 @@ from asgi_forum.filters import Filter
 from asgi_forum.models import ForumEvent, Receipt, parse_events
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.page import serve_page
-from asgi_forum.streams.refusals import HEADERS, answer_json, headers_of, refuse_http, refuse_websocket
+from asgi_forum.streams.refusals import HEADERS, answer_json, answer_nobody, headers_of, refuse_http, refuse_websocket
 from asgi_forum.streams.request import Asked
 from asgi_forum.streams.socket import serve_socket
 from asgi_forum.streams.sse import serve_sse
@@ -95,7 +95,7 @@ class Endpoints:
                 case path:
                     raise NotFound(f"path: got {quote(path)}, expected one of {_ADDRESSES}")
         except _ClientGoneError:
-            return
+            await answer_nobody(scope, send)
         except ForumError as error:
             self.door.running.hub.counters.refusal(error.code)
             await refuse_http(scope, send, error)
@@ -121,7 +121,7 @@ class Endpoints:
         if not _is_json(content_type):
             raise UnsupportedMediaType(content_type)
         document = _parsed(await _body(connection, receive, self.door.running.limits.request_bytes))
-        events = parse_events(document)
+        events = [event.with_id() for event in parse_events(document)]
         await authorize_publish(self.authorize_publish, connection, events)
         try:
             receipts = await self.publish(events)
@@ -131,7 +131,7 @@ class Endpoints:
             # Where the app says who may read what, a guess must not be confirmed field by field.
             raise error if self.door.authorize is None else EventIdConflict(error.event_id, (), error.index) from error
         except ForumClosed as error:
-            ids = [event.event_id for event in events if event.event_id]
+            ids = [str(event.event_id) for event in events]
             raise ShuttingDown(outcome="not_published", event_ids=ids) from error
         body = to_json({"events": receipts})
         await answer_json(scope, send, body, status=200 if all(each.duplicate for each in receipts) else 201)

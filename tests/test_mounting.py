@@ -22,8 +22,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 
 from asgi_forum import Forum, ForumMiddleware
+from tests.redis.servers import wait_until
 from tests.servers import serve
-from tests.wire.exchange import DEADLINE, Exchange
+from tests.wire.exchange import DEADLINE, Exchange, ask
 from tests.wire.readers import TRANSPORTS, open_reader, open_websocket, receive_json, receive_to_the_end
 
 DRAFT = {"event_type": "forum.post.added", "ticket": "T-1"}
@@ -286,3 +287,33 @@ def test_compression_leaves_streams_alone() -> None:
         answer.close()
         page = httpx2.get(f"{served.url}/forum/events", headers={"Accept-Encoding": "gzip"}, trust_env=False)
         assert json.loads(page.content)["events"] == []
+
+
+@pytest.mark.parametrize("request_", ["a long poll", "half a publish"])
+def test_a_client_that_leaves_is_no_error_in_any_middleware(request_: str) -> None:
+    """One that wraps responses is given one all the same, which nobody sees."""
+    became: list[int | str] = []
+
+    async def dispatch(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        try:
+            response = await call_next(request)
+        except Exception as error:
+            became.append(repr(error))
+            raise
+        became.append(response.status_code)
+        return response
+
+    middleware = [Middleware(BaseHTTPMiddleware, dispatch=dispatch)]
+    forum = Forum("memory://", allow_publish=True)
+    with serve(Starlette(routes=[Mount("/forum", app=forum)], middleware=middleware)) as served:
+        if request_ == "a long poll":
+            connection = ask(f"{served.url}/forum/events?cursor=latest&wait=30")
+        else:
+            headers = [("Content-Type", "application/json"), ("Content-Length", "100")]
+            connection = ask(f"{served.url}/forum/events", method="POST", headers=headers, body=[b"["])
+        reader = open_reader("sse", f"{served.url}/forum")
+        reader.until("forum.live")  # so the request before it has begun
+        connection.close()
+        wait_until(lambda: 499 in became)
+        reader.close()
+    assert [each for each in became if isinstance(each, str)] == []

@@ -11,8 +11,8 @@ from asgi_forum.errors import ConfigurationError
 
 __all__ = ["Address", "Values", "filters"]
 
-Values = str | Iterable[str]
-"""One value of a filter, or any number of them (any of which may match)."""
+Values = str | Iterable[str] | None
+"""One value of a filter, or any number of them (any of which may match); None and none at all keep everything."""
 
 _PLAIN = "/%:@!$&'()*+,;=~"
 
@@ -22,7 +22,7 @@ def filters(
 ) -> list[tuple[str, str]]:
     """Return filters as query parameters."""
     given = (("ticket", ticket), ("run_id", run_id), ("thread_id", thread_id), ("type", event_type))
-    return [(name, each) for name, values in given for each in ((values,) if isinstance(values, str) else values)]
+    return [(name, each) for name, values in given for each in ((values,) if isinstance(values, str) else values or ())]
 
 
 @dataclass(frozen=True, slots=True)

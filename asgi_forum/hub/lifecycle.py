@@ -105,7 +105,8 @@ class Running:
     def _start_observer(self, tasks: anyio.abc.TaskGroup, observer: Observer) -> None:
         # Its position is fixed here and not when its task first runs: what is published in between is after "now".
         end = self.hub.tail.end
-        observer.enter(self.hub, observer.start or (Start(cursor=end) if end else LATEST))
+        every = None if self.hub.live else self.heartbeat
+        observer.enter(self.hub, observer.start or (Start(cursor=end) if end else LATEST), every=every)
         self.watchdog.watch(observer)
         tasks.start_soon(self._run_observer, observer)
 
@@ -117,12 +118,19 @@ class Running:
             self._observers.discard(observer)
 
     async def _drain(self) -> None:
-        """From the outside in: streams leave, observers finish what was accepted."""
+        """From the outside in: streams leave, observers finish what was accepted. Nobody's taking long is at the others' cost."""
         self.streams.end_all(ShuttingDown())
-        with anyio.move_on_after(self.limits.stop_after, shield=True):
-            await self.streams.wait_empty()
+        with anyio.move_on_after(self.limits.stop_after, shield=True) as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.streams.wait_empty)
+                for observer in tuple(self._observers):
+                    tasks.start_soon(observer.wait_idle)
             for observer in tuple(self._observers):
-                await observer.wait_idle()
+                await observer.wait_idle()  # also what came while streams were leaving
+        if scope.cancelled_caught and (late := sum(not observer.settled for observer in self._observers)):
+            logger.warning(
+                "asgi_forum.observers_cut: %d observers had events left after %g s", late, self.limits.stop_after
+            )
 
 
 class Lifecycle:
@@ -199,10 +207,19 @@ class Lifecycle:
         await asyncio.wait([holder])
 
     def observe(self, observer: Observer) -> None:
-        """Take an observer in, now or when the forum starts."""
+        """Take an observer in, now or when the forum starts. From any thread."""
         self.observers.append(observer)
-        if (running := self.running) is not None:
+        running = self.running
+        if running is None:
+            return
+        try:
+            here = asyncio.get_running_loop() is running.loop
+        except RuntimeError:
+            here = False
+        if here:
             running.observe(observer)
+        else:
+            asyncio.run_coroutine_threadsafe(_observe(running, observer), running.loop)
 
     def forget(self, observer: Observer) -> None:
         """Stop an observer. Harmless when stopped."""
@@ -244,6 +261,10 @@ class Lifecycle:
                 self._running = None
             if not starting.done():
                 starting.set_exception(ForumClosed())
+
+
+async def _observe(running: Running, observer: Observer) -> None:
+    running.observe(observer)
 
 
 class _Signals:

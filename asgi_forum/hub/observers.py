@@ -50,15 +50,23 @@ class Observer:
         self._removed = False
         self._settled: anyio.Event | None = None
         self._calling: tuple[float, int] | None = None
+        self._every: float | None = None
+        self._looked = 0.0
         self._reader: Reader | None = None
 
-    def enter(self, hub: Hub, start: Start) -> None:
-        """Take a position in a hub."""
+    def enter(self, hub: Hub, start: Start, *, every: float | None = None) -> None:
+        """Take a position in a hub. `every`: seconds after which it looks for itself, where no live feed brings anything."""
         self._reader = Reader(hub, self._filter, start, on_lag="resume")
+        self._every = every
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has nothing left to do: all that was accepted so far is handled."""
+        return self._removed or self._reader is None or (self._calling is None and self._reader.at_end)
 
     async def wait_idle(self) -> None:
-        """Wait until it has nothing left to do: all that was accepted so far is handled."""
-        while not self._removed and self._reader is not None and (self._calling is not None or not self._reader.at_end):
+        """Wait until it is settled."""
+        while not self.settled:
             self._settled = anyio.Event()
             await self._settled.wait()
 
@@ -80,7 +88,10 @@ class Observer:
             self._task.get_loop().call_soon_threadsafe(self._scope.cancel)
 
     def check(self, now: float) -> None:
-        """Log a call that does not come back."""
+        """Log a call that does not come back, and look for events where nobody brings them."""
+        if self._every is not None and self._reader is not None and now - self._looked >= self._every:
+            self._looked = now
+            self._reader.wake()
         if self._calling is not None and self._reader is not None and now - self._calling[0] > STALL:
             logger.warning("asgi_forum.observer_stalled: %s at sequence %d", self._name, self._calling[1])
             self._reader.counters.observer_stalls += 1

@@ -20,12 +20,16 @@ __all__ = ["MemorySource"]
 
 _FOLLOW_PAGE = 1000
 
+_LOOK = 60.0
+"""Seconds at most between two looks at what is too old; a tenth of `retain_for` where that is shorter."""
+
 
 class MemorySource:
     """
     A log of the newest `retain` events in memory: live, writable, and never away. Its epoch lasts as long as the object.
 
-    With `retain_for`, an event is gone that many seconds after it was published, however few there are.
+    With `retain_for`, an event is gone that many seconds after it was published, however few there are; a live stream hears of it
+    a tenth of that later, or a minute.
 
     `event_id`s are remembered while their event is retained, and for `remember` seconds after.
     """
@@ -106,12 +110,19 @@ class MemorySource:
         """Deliver what came after a position, then each batch as it is published."""
         while True:
             page = self._page(after.sequence, _FOLLOW_PAGE)
+            told = page.start
             deliver(page)
             if page.position == page.end:
                 break
             after = page.position
         self._followers.append(deliver)
         try:
+            while self._retain_for is not None:
+                await anyio.sleep(min(self._retain_for / 10, _LOOK))
+                self._trim()
+                if self._start != told:
+                    told = self._start
+                    deliver(self._page(self._end.sequence, 0))  # nothing new: only where the log now begins
             await anyio.sleep_forever()
         finally:
             self._followers.remove(deliver)

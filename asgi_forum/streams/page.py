@@ -19,7 +19,7 @@ from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.streams import Place
 from asgi_forum.models import StoredEvent
 from asgi_forum.streams.opening import Door
-from asgi_forum.streams.refusals import answer_json, refuse_http
+from asgi_forum.streams.refusals import answer_json, answer_nobody, refuse_http
 from asgi_forum.streams.request import Asked, asked_by_query, asked_wait
 
 __all__ = ["ForumPage", "read_page", "serve_page"]
@@ -82,7 +82,9 @@ async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> 
     except ForumError as error:
         door.running.hub.counters.refusal(error.code)
         return await refuse_http(scope, send, error)
-    if page is not None:
+    if page is None:
+        await answer_nobody(scope, send)
+    else:
         await answer_json(scope, send, page.json)
 
 

@@ -6,15 +6,19 @@ import random
 from collections.abc import Mapping
 
 from pydantic_core import to_json
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from asgi_forum.errors import ForumError, Unavailable
+from asgi_forum.errors import ConfigurationError, ForumError, Unavailable
 from asgi_forum.frames import ErrorFrame
 
 __all__ = [
     "HEADERS",
     "answer_json",
+    "answer_nobody",
     "error_body",
+    "error_response",
     "headers_of",
     "refuse_http",
     "refuse_sse",
@@ -25,12 +29,28 @@ __all__ = [
 HEADERS = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 """What every answer of the forum says to caches and proxies: don't keep it, don't gather it, don't compress it."""
 
+_CLIENT_CLOSED_REQUEST = 499
+"""The status by which nginx logs a client that left; there is no standard one."""
+
 SSE_HEADERS = {"content-type": "text/event-stream; charset=utf-8", **HEADERS}
 
 
 def headers_of(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return headers as ASGI wants them."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def error_response(request: HTTPConnection, error: Exception) -> Response:
+    """
+    Answer a request in a route of the host's own with the refusal that the forum raised there, as the forum's own addresses do.
+
+    For `app.add_exception_handler(ForumError, error_response)`, in Starlette and FastAPI. What is no refusal is raised again.
+    """
+    del request
+    if not isinstance(error, ForumError) or isinstance(error, ConfigurationError):
+        raise error
+    headers = {"content-type": "application/json", **HEADERS, **error.headers()}
+    return Response(error_body(error), error.status, headers)
 
 
 def error_body(error: ForumError) -> bytes:
@@ -50,6 +70,11 @@ async def answer_json(
     }
     await send(start)
     await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+async def answer_nobody(scope: Scope, send: Send) -> None:
+    """Answer a client that has left: nobody sees it, but a middleware in between may fail where there is none."""
+    await answer_json(scope, send, b"{}", status=_CLIENT_CLOSED_REQUEST)
 
 
 async def refuse_http(scope: Scope, send: Send, error: ForumError) -> None:

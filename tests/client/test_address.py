@@ -42,6 +42,11 @@ def test_parameters_follow_the_query_that_is_there() -> None:
     assert address.http("/events", found) == expected
 
 
+def test_no_wish_is_no_parameter() -> None:
+    """None, and none at all."""
+    assert filters(ticket=None, run_id=(), thread_id=[], event_type=None) == []
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from asgi_forum.errors import InvalidFilter
+from asgi_forum.errors import ForumError, InvalidFilter
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.observers import STALL, Observer
 from asgi_forum.models import StoredEvent
@@ -19,7 +19,7 @@ from asgi_forum.settings import OnLag
 from asgi_forum.sources import MemorySource
 from tests.events import draft, entries, entry
 from tests.hub.bench import at_work, until
-from tests.wire.sources import DistantSource
+from tests.wire.sources import DistantSource, HistorySource
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +29,13 @@ async def publish(running: Running, count: int = 1, **fields: Any) -> None:
     source = running.source
     assert isinstance(source, MemorySource)
     await source.publish(entries(count, **fields))
+
+
+class Stays:
+    """A stream that does not leave when it is told to."""
+
+    def end(self, error: ForumError) -> None:
+        """Stay."""
 
 
 class Seen:
@@ -190,7 +197,7 @@ async def test_one_that_never_waits_keeps_nobody_from_working() -> None:
 
 @pytest.mark.parametrize("hangs_in", ["loop", "thread"])
 async def test_one_that_hangs_disturbs_nobody(hangs_in: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Publishing, streams and other observers go on; it is logged and counted once; stopping does not wait for ever."""
+    """Publishing, streams and other observers go on; it is logged and counted once; stopping does not wait for ever, and says so."""
     other, called, release = Seen(), threading.Event(), threading.Event()
 
     def hangs(event: StoredEvent) -> None:
@@ -219,7 +226,8 @@ async def test_one_that_hangs_disturbs_nobody(hangs_in: str, caplog: pytest.LogC
             await until(lambda: len(other.numbers) == 8)
     finally:
         release.set()
-    assert [record.message.startswith("asgi_forum.observer_stalled") for record in caplog.records] == [True]
+    told = [record.message.partition(":")[0] for record in caplog.records]
+    assert told == ["asgi_forum.observer_stalled", "asgi_forum.observers_cut"]
 
 
 async def test_many_that_hang_use_up_no_threads() -> None:
@@ -358,6 +366,32 @@ async def test_stopping_lets_observers_finish() -> None:
         await wait_all_tasks_blocked()
         await publish(running, 50)
     assert seen.numbers == list(range(1, 51))
+
+
+async def test_a_stream_that_stays_is_not_at_the_observers_cost() -> None:
+    """While stopping waits for a subscriber that is busy, observers go on; one that is cut is told of in the log."""
+    seen = Seen()
+    async with at_work(stop_after=1.0) as running:
+        observe(running, seen)
+        with running.streams.admitted("python") as place:
+            place.hold(Stays())
+            await wait_all_tasks_blocked()
+            await publish(running, 20)
+            running.stop()
+            await until(lambda: len(seen.numbers) == 20)
+    assert seen.numbers == list(range(1, 21))
+
+
+async def test_a_source_without_a_live_feed_is_looked_at_with_each_heartbeat() -> None:
+    """Nobody brings its events, so the observer goes for them."""
+    seen, source = Seen(), HistorySource()
+    async with at_work(source, heartbeat=0.05) as running:
+        observe(running, seen)
+        await wait_all_tasks_blocked()
+        for count in (1, 2):
+            await source.append(draft())
+            await until(lambda: len(seen.numbers) == count)  # noqa: B023
+    assert seen.numbers == [1, 2]
 
 
 async def test_an_observer_that_wants_none_of_it_holds_nothing_up() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
@@ -397,6 +398,20 @@ async def test_events_go_by_their_age() -> None:
     page = await source.read(3, 10)
     assert (sequences(page), page.start.sequence, page.position) == ([], 3, page.end)
     assert [receipt.sequence for receipt in await source.publish(entries(1))] == [4]
+
+
+async def test_a_follower_hears_what_has_grown_too_old() -> None:
+    """Though nothing is published: where the log begins, and that nothing is new."""
+    source, pages = MemorySource(retain_for=0.05), list[Page]()
+    await source.publish(entries(3))
+    end = (await source.read(0, 0)).end
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(source.follow, end, pages.append)
+            while not pages or pages[-1].start.sequence < 3:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    assert [(page.events, page.position) for page in pages] == [([], end), ([], end)]
 
 
 async def test_an_id_whose_event_is_too_old_is_remembered_all_the_same() -> None:

@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from starlette.requests import HTTPConnection
 
 from asgi_forum.errors import (
+    ConfigurationError,
     Forbidden,
     ForumError,
     InvalidEvent,
@@ -17,7 +19,15 @@ from asgi_forum.errors import (
     TooManyConnections,
     Unauthorized,
 )
-from asgi_forum.streams.refusals import answer_json, error_body, refuse_http, refuse_sse, refuse_websocket, retry_line
+from asgi_forum.streams.refusals import (
+    answer_json,
+    error_body,
+    error_response,
+    refuse_http,
+    refuse_sse,
+    refuse_websocket,
+    retry_line,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -171,3 +181,19 @@ def test_clients_come_back_at_different_times(least: float) -> None:
     assert least * 1000 <= min(delays)
     assert max(delays) <= least * 3000
     assert len(set(delays)) > 100
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_a_route_of_the_hosts_own_refuses_the_same(error: ForumError) -> None:
+    """Status, headers and body are those of the forum's own addresses."""
+    own, wire = Wire(), Wire()
+    await error_response(HTTPConnection(scope()), error)(scope(), own.receive, own.send)
+    await refuse_http(scope(), wire.send, error)
+    assert (own.status, own.headers, own.body) == (wire.status, wire.headers, wire.body)
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("off"), ValueError("a bug")])
+async def test_what_is_no_refusal_is_raised_again(error: Exception) -> None:
+    """A client is not told of it, and the host's log is."""
+    with pytest.raises(type(error)):
+        error_response(HTTPConnection(scope()), error)

@@ -117,6 +117,7 @@ class Feed:
             yield
         finally:
             self._followers.remove(follower)
+            follower.lost = True  # a read that is under way for all brings it nothing any more
             for each in self._followers:
                 each.woken.set()  # it may have been the one who reads
 
@@ -159,7 +160,8 @@ class Feed:
             return
         found, size = live_entries(reply), 0
         for each, there, epoch in zip(followers, shown[::2], shown[1::2], strict=True):
-            size = max(size, each.take(found.get(each.keys.log.encode(), ()), there, epoch))
+            if not self._over(each):
+                size = max(size, each.take(found.get(each.keys.log.encode(), ()), there, epoch))
             if self._over(each):
                 each.woken.set()
         if size:

@@ -31,14 +31,19 @@ class Retention:
         self._interval = min(_INTERVAL, self._retain_for / 10 or _INTERVAL)
         self._due = anyio.current_time()
 
-    async def look(self) -> None:
-        """Trim, where the interval has passed and no other process has done it. Raises SourceUnavailable."""
+    async def look(self) -> bool:
+        """
+        Trim, where the interval has passed and no other process has done it. Raises SourceUnavailable.
+
+        True where the interval has passed, whoever has trimmed.
+        """
         if anyio.current_time() < self._due:
-            return
+            return False
         if self._retain >= KEEP_ALL and not self._retain_for:
-            return  # nor takes the turn of one who has something to trim
+            return False  # nor takes the turn of one who has something to trim
         self._due = anyio.current_time() + self._interval
         # Processes take turns as it happens; half an interval is what their clocks may differ by.
         await self._connections.script(
             _TIDY, self._keys, (f"{self._interval / 2:.3f}", self._retain, f"{self._retain_for:.3f}")
         )
+        return True

@@ -88,6 +88,7 @@ class RedisSource:
         self._decoder = Decoder()
         self._key: CursorKey | None = None
         self._unnumbered: str | None = None
+        self._start: Cursor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._checked = False
         self._connections = self._connect(_CONNECTIONS)
@@ -163,8 +164,15 @@ class RedisSource:
                 follower = self._follower(page, deliver)
                 with feed.joined(follower, at_once=new):
                     while await feed.wait(follower):
-                        await keeper.look()
+                        if await keeper.look():
+                            await self._tell_start(follower, deliver)
                 after, new = follower.after, False
+
+    async def _tell_start(self, follower: Follower, deliver: Callable[[Page], None]) -> None:
+        """Tell where the log begins now: what is retained has changed, though nothing may have come."""
+        start, after = (await self.read(_FAR, 0)).start, follower.after
+        if start.epoch == after.epoch:
+            deliver(Page(start, after, str(after), [], after))
 
     def _follower(self, page: Page, deliver: Callable[[Page], None]) -> Follower:
         key = self._require_key()  # publishing may find another log meanwhile, whose key is not that of what comes here
@@ -173,7 +181,8 @@ class RedisSource:
         def take(entries: Sequence[RawEntry]) -> Cursor:
             nonlocal after
             asked, after = after, key.cursor(entries[-1].sequence, entries[-1].raw)
-            deliver(Page(start, after, str(asked), self._decoder.events(entries, key), after))
+            first = self._start if self._start and self._start.epoch == key.epoch else start
+            deliver(Page(first, after, str(asked), self._decoder.events(entries, key), after))
             return after
 
         return Follower(self._keys, key, after, take, past=self._unnumbered)
@@ -226,6 +235,7 @@ class RedisSource:
                 await self._identify(key.epoch)
                 continue
             self._note(look.unnumbered)
+            self._start = look.start
             return look
         raise SourceUnavailable("the log's identity keeps changing")
 
