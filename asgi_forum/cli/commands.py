@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import IO, Any
 
 import click
@@ -19,7 +17,7 @@ from asgi_forum.cli.options import (
     source_argument,
     url_argument,
 )
-from asgi_forum.cli.terminal import harmless
+from asgi_forum.cli.terminal import harmless, hush
 from asgi_forum.errors import ForumError
 
 __all__ = ["asgi_forum"]
@@ -45,6 +43,14 @@ _SECONDS = click.FloatRange(0, min_open=True)
 class _Commands(click.Group):
     """Turns what a command raises into one line on stderr, safe for a terminal, and an exit status."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line, which may be all: `--help`, `--version`."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError:
+            hush()
+            raise click.exceptions.Exit(0) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
@@ -54,8 +60,7 @@ class _Commands(click.Group):
         except (ForumError, click.ClickException, ImportError) as error:
             raise click.ClickException(harmless(str(error))) from error
         except BrokenPipeError:
-            # Whoever read stdout has left (`| head`); the interpreter must not try to write the rest.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            hush()
             raise click.exceptions.Exit(0) from None
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
@@ -175,8 +180,8 @@ def publish(
     from asgi_forum.cli.publish import event_of, publish_lines, publish_one
     from asgi_forum.cli.resolve import target_of
 
-    if ndjson is not None:
-        alone = [name for name in fields if given(context, name)]
+    alone = [name for name in fields if given(context, name)]
+    if ndjson is not None and not (alone and not given(context, "ndjson")):
         if alone:
             raise click.UsageError(f"--ndjson and {shown(context, alone[0])} exclude each other")
         publish_lines(target_of(context), ndjson, retry_for)

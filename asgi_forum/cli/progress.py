@@ -10,6 +10,7 @@ from typing import IO, TextIO
 __all__ = ["Progress"]
 
 _WIDTH = 30
+_USUAL = 80
 _EVERY = 0.1
 
 
@@ -32,7 +33,8 @@ class Progress:
         now = time.monotonic()
         if self._out is not None and now - self._shown_at >= _EVERY:
             self._shown_at = now
-            self._out.write(f"\r\x1b[K{self._bar()}{text}")
+            # A longer line would wrap, and the next one could not take it back.
+            self._out.write(f"\r\x1b[K{(self._bar() + text)[: _columns(self._out) - 1]}")
             self._out.flush()
 
     def clear(self) -> None:
@@ -46,3 +48,10 @@ class Progress:
             return ""
         done = min(self._read / self._size, 1.0)
         return f"[{'#' * int(done * _WIDTH):-<{_WIDTH}}] {done:4.0%}  "
+
+
+def _columns(out: TextIO) -> int:
+    try:
+        return os.get_terminal_size(out.fileno()).columns or _USUAL
+    except OSError:
+        return _USUAL

@@ -61,6 +61,7 @@ class Publisher:
     def __init__(self, target: Target, retry_for: float, tell: Callable[[str], None]) -> None:
         self.totals: Totals = Totals()
         self.under_way: Sequence[Line] = ()
+        self._open = False
         self._target = target
         self._retry_for = retry_for
         self._tell = tell
@@ -70,9 +71,13 @@ class Publisher:
         backoff = Backoff(first=0.5, ceiling=5.0)
         until = time.monotonic() + self._retry_for
         while True:
+            before, self._open = self._open, True
             try:
-                return await self._target.publish(events)
+                receipts = await self._target.publish(events)
+                self._open = False
+                return receipts
             except Unavailable as error:
+                self._open = before or error.outcome != "not_published"
                 delay = backoff.next_delay(error.retry_after)
                 if time.monotonic() + delay > until:
                     raise
@@ -102,7 +107,7 @@ class Publisher:
 
     def interrupted(self) -> str:
         """Say what is published when a batch may just be under way."""
-        batch = self.under_way
+        batch = self.under_way if self._open else ()
         open_end = f"; {lines_of(batch)} may have been published too" if batch else ""
         return f"interrupted; {self.totals.so_far()}{open_end}"
 

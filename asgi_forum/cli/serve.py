@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from asgi_forum.app import Forum
 from asgi_forum.cli.supervisor import Supervisor, end_with_parent
+from asgi_forum.cli.terminal import hush
 from asgi_forum.errors import ForumError
 from asgi_forum.middleware import ForumMiddleware
 from asgi_forum.settings import ForumSettings, Limits
@@ -149,7 +150,10 @@ def _work(site: _Site, sock: socket.socket, tell: Connection) -> None:
 
 
 def _say(address: str) -> None:
-    click.echo(f"asgi-forum: listening on {address}")
+    try:
+        click.echo(f"asgi-forum: listening on {address}")
+    except BrokenPipeError:  # nobody reads it; the forum is there all the same
+        hush()
 
 
 def _done(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import sys
 import unicodedata
 from json import JSONEncoder
 
@@ -11,11 +13,16 @@ import click
 
 from asgi_forum.models import StoredEvent
 
-__all__ = ["event_line", "harmless", "harmless_json", "tell_log"]
+__all__ = ["event_line", "harmless", "harmless_json", "hush", "tell_log"]
 
 _EVENT = re.compile(r"asgi_forum\.\w+: ")
 
 _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def hush() -> None:
+    """Write nothing to stdout any more: whoever read it has left (`| head`), and the rest is for nobody."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def harmless(text: str) -> str:

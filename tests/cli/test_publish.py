@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -326,6 +327,15 @@ def test_an_interrupted_pipe_tells_what_was_published(forum: Forum) -> None:
     )
 
 
+def test_an_interruption_while_nobody_is_there_leaves_nothing_open() -> None:
+    """What was refused before it was sent was not published."""
+    with started("publish", "http://127.0.0.1:1/forum", "--ndjson", "-") as publish:
+        publish.write(line(1))
+        assert "trying again" in publish.stderr.next()
+        assert publish.stop(signal.SIGINT) == 130
+        assert list(filter(None, publish.stderr.rest())) == ["interrupted; nothing was published"]
+
+
 def test_it_outlives_a_restart_of_the_server() -> None:
     """What is under way is repeated; ids that the log still has are not published twice."""
     app = Mounted(allow_publish=True)
@@ -361,10 +371,11 @@ def test_a_long_pipe_is_not_read_ahead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("source", "mark"), [("file", "%"), ("pipe", " new, ")])
 def test_a_bar_is_shown_on_a_terminal(forum: Forum, tmp_path: Path, source: str, mark: str) -> None:
-    """For a file: of a pipe nobody knows how long it is, so there it counts."""
+    """For a file: of a pipe nobody knows how long it is, so there it counts. It fits into a narrow one."""
     file = tmp_path / "events.ndjson"
     file.write_bytes(lines(3000))
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 50))
     command = [*COMMAND, "publish", forum.url, "--ndjson", str(file) if source == "file" else "-"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs, env=environment()
@@ -375,6 +386,7 @@ def test_a_bar_is_shown_on_a_terminal(forum: Forum, tmp_path: Path, source: str,
     assert out == b"published 3000 events: 3000 new, 0 duplicates\n"
     assert mark in shown, shown
     assert shown.endswith("\r\x1b[K")
+    assert max(map(len, shown.split("\r\x1b[K"))) < 50
 
 
 def _all(descriptor: int) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -11,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from asgi_forum import __version__
 from asgi_forum.cli.commands import asgi_forum
-from tests.cli.command import run
+from tests.cli.command import COMMAND, run
 
 URL = "http://127.0.0.1:1/forum"
 REDIS = "redis://me:secret@127.0.0.1:1/0"
@@ -119,6 +121,27 @@ def test_the_command_line_gives_way_to_nothing() -> None:
     both = call("tail", URL, env={"ASGI_FORUM_TAIL": "5", "ASGI_FORUM_CURSOR": "earliest"})
     assert both.exit_code == 2
     assert call("tail", URL, env={"ASGI_FORUM_TRANSPORT": "pigeon"}).exit_code == 2
+
+
+def test_one_event_on_the_command_line_wins_over_a_file_in_the_environment(tmp_path: Path) -> None:
+    """It is tried, and nothing of the file is read."""
+    events = tmp_path / "events"
+    events.write_text("no event\n")
+    found = call("publish", URL, *EVENT, "--retry-for", "0", env={"ASGI_FORUM_NDJSON": str(events)})
+    assert found.exit_code == 1
+    assert "it was not published" in found.output
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("tail", "--help")])
+def test_help_that_nobody_reads_is_no_error(arguments: tuple[str, ...]) -> None:
+    """As with `| true`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        found = subprocess.run([*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    finally:
+        os.close(writing)
+    assert (found.returncode, found.stderr) == (0, b"")
 
 
 def test_a_missing_click_is_named() -> None:
