@@ -203,7 +203,7 @@ class Forum:
         Publish one event; what is left out gets its default. When this returns, the source has accepted it.
 
         With an `event_id` it is safe to repeat: the receipt is then the first one's, marked `duplicate`. Where the source can't be
-        reached this goes on trying for `wait` seconds; an answer that got lost is no second event. Raises InvalidEvent,
+        reached this goes on trying for `wait` seconds in all; an answer that got lost is no second event. Raises InvalidEvent,
         PayloadTooLarge, EventIdConflict, SourceUnavailable (its `outcome` says whether the event may have got in), ForumClosed.
         Cancelling leaves it open whether the event got in.
         """

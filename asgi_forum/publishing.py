@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 import anyio
@@ -19,7 +20,7 @@ logger: logging.Logger = logging.getLogger("asgi_forum.publish")
 
 async def publish(source: WritableSource, entries: Sequence[Entry], *, wait: float) -> list[Receipt]:
     """
-    Publish entries, whose ids are fixed; repeat it for `wait` seconds where the source can't be reached.
+    Publish entries, whose ids are fixed. With `wait`, repeat it where the source can't be reached, for so many seconds in all.
 
     Raises SourceUnavailable with the ids, and `unknown` as outcome if that of any try was; a source's bug counts as an outage.
     """
@@ -29,7 +30,8 @@ async def publish(source: WritableSource, entries: Sequence[Entry], *, wait: flo
     outcome: Outcome = "not_published"
     while True:
         try:
-            return await source.publish(entries)
+            with anyio.CancelScope(deadline=until if wait else math.inf) as scope:
+                return await source.publish(entries)
         except SourceUnavailable as error:
             failure: SourceUnavailable = error
         except ForumError:
@@ -38,6 +40,8 @@ async def publish(source: WritableSource, entries: Sequence[Entry], *, wait: flo
             logger.exception("asgi_forum.publish_failed")
             failure = SourceUnavailable("the source failed; the server's log has the cause")
             failure.__cause__ = error
+        if scope.cancelled_caught:
+            failure = SourceUnavailable(f"the source has not answered within {wait:g} s", outcome="unknown")
         outcome = "not_published" if outcome == failure.outcome == "not_published" else "unknown"
         delay = backoff.delay()
         if anyio.current_time() + delay > until:

@@ -127,3 +127,18 @@ async def test_health_shows_what_a_source_reports() -> None:
         "undecodable": 3,
         "fault": "the log holds the entry 17-0",
     }
+
+
+async def test_a_wait_bounds_all_tries_together() -> None:
+    """A source that does not answer is not waited for any longer: the outcome is open then."""
+
+    class Silent(DistantSource):
+        async def publish(self, entries: Sequence[Entry]) -> list[Receipt]:
+            await anyio.sleep_forever()
+            return []
+
+    async with Forum(Silent(), handle_signals=False) as forum:
+        with anyio.fail_after(5), pytest.raises(SourceUnavailable, match=r"not answered within 0\.05 s") as caught:
+            await forum.publish(event_type="a.b", ticket="T-1", wait=0.05)
+    assert caught.value.outcome == "unknown"
+    assert caught.value.event_ids

@@ -112,6 +112,18 @@ async def test_a_stopped_server_leaves_the_outcome_open_and_may_have_it(server: 
         assert sequences(await source.read(0, 10)) == [1, 2]
 
 
+async def test_a_stopped_server_holds_nobody_up_for_the_others(server: RedisServer) -> None:
+    """Many publish at once, far more than there are connections: each hears of it in its own time, not one after the other."""
+    async with opened(server, timeout=1.0) as source:
+        await source.publish(entries(1))
+        server.pause()
+        with anyio.fail_after(4.0):  # with eight connections, one after the other, it would be sixteen seconds
+            async with anyio.create_task_group() as tasks:
+                for _ in range(64):
+                    tasks.start_soon(refused, source)
+        server.go_on()
+
+
 async def test_a_replica_refuses(server: RedisServer) -> None:
     """With READONLY; once it is the master, the same source goes on."""
     with running("--replicaof", "127.0.0.1", str(server.port)) as replica:
@@ -223,6 +235,9 @@ async def test_a_user_who_may_not_do_all_publishes_nothing(guarded: RedisServer,
     """Whichever command is forbidden: what is refused was not published, and none of it is in the log."""
     async with opened(guarded, url=url_of(guarded), name="default") as source:
         await source.publish(entries(2))
+        guarded.command(
+            "HDEL", "asgi_forum:{default}:meta", "turned"
+        )  # the generations of ids take turns now: it needs all
         guarded.command("ACL", "SETUSER", "forum", rule)
         batch = entries(2)
         with pytest.raises(SourceUnavailable, match="does not permit") as caught:
@@ -234,12 +249,15 @@ async def test_a_user_who_may_not_do_all_publishes_nothing(guarded: RedisServer,
         assert sequences(await source.read(0, 10)) == [1, 2, 3, 4]
 
 
-async def test_a_user_who_may_not_trim_publishes(guarded: RedisServer) -> None:
+@pytest.mark.parametrize("rule", ["-xtrim", "-xlen"])
+async def test_a_user_who_may_not_trim_publishes(guarded: RedisServer, rule: str) -> None:
     """What is kept too long does no harm."""
     async with opened(guarded, url=url_of(guarded), name="default", retain=1) as source:
-        guarded.command("ACL", "SETUSER", "forum", "-xtrim")
+        guarded.command("ACL", "SETUSER", "forum", rule)
         await source.publish(entries(400))
-        assert sequences(await source.read(0, 1000)) == list(range(1, 401))
+        kept = sequences(await source.read(0, 1000))
+        assert kept[-1] == 400
+        assert len(kept) == 400 or rule == "-xlen"
 
 
 async def test_a_user_who_may_only_read_is_warned_of(guarded: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,6 +269,15 @@ async def test_a_user_who_may_only_read_is_warned_of(guarded: RedisServer, caplo
         assert "asgi_forum.redis_read_only" in caplog.text
         assert sequences(await source.read(0, 10)) == [1]
         assert "does not permit" in str(await refused(source))
+
+
+async def test_a_user_who_may_not_wait_is_not_told_that_nothing_was_published(guarded: RedisServer) -> None:
+    """The events are in the log when WAIT is refused."""
+    async with opened(guarded, url=url_of(guarded), name="default", wait_replicas=1) as source:
+        guarded.command("ACL", "SETUSER", "forum", "-wait")
+        error = await refused(source)
+        assert error.outcome == "unknown"
+        assert sequences(await source.read(0, 10)) == [1]
 
 
 # The server itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,12 +16,10 @@ import anyio.lowlevel
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
+from asgi_forum.errors import SourceUnavailable
 from asgi_forum.sources.redis.failures import moved, told
 
 __all__ = ["Command", "Connections", "Place", "Reply", "Script", "cut_off"]
-
-_FRESH = 0.05
-"""Seconds after an answer for which a connection counts as one that the other side has not closed: asking costs turns of the loop."""
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -72,7 +71,7 @@ class Connections:
         self._place = place
         self._limit = anyio.Semaphore(most)
         self._timeout = timeout
-        self._idle: list[tuple[AbstractConnection, float]] = []
+        self._idle: list[AbstractConnection] = []
         self._generation = 0
         self._closed = False
 
@@ -102,7 +101,7 @@ class Connections:
 
     async def _exchange(self, commands: Sequence[Command], patience: float) -> list[Reply]:
         sent = False
-        async with self._limit:
+        async with self._place_in_time():
             generation = self._generation
             try:
                 async with self._connection() as connection:
@@ -126,14 +125,16 @@ class Connections:
     async def scripts(
         self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int], *then: Command
     ) -> list[Reply]:
-        """Run a script and, on the same connection, what comes after it."""
+        """Run a script and, on the same connection, what comes after it; where only that is refused, the outcome is `unknown`."""
         rest = (len(keys), *keys, *arguments)
         replies = await self.exchange(("EVALSHA", script.sha, *rest), *then)
         if isinstance(replies[0], exceptions.NoScriptError):
             replies = await self.exchange(("EVAL", script.text, *rest), *then)
-        for reply in replies:
+        for index, reply in enumerate(replies):
             if isinstance(reply, exceptions.ResponseError):
-                raise told(reply, sent=False) from reply
+                failure = told(reply, sent=False)
+                # What the script has done stays done, whatever became of what comes after it.
+                raise SourceUnavailable(str(failure), outcome="unknown" if index else failure.outcome) from reply
         return replies
 
     async def close(self) -> None:
@@ -155,6 +156,19 @@ class Connections:
             return error
 
     @asynccontextmanager
+    async def _place_in_time(self) -> AsyncGenerator[None]:
+        """Be one of the `most`; SourceUnavailable where the others, who wait for Redis, leave no place."""
+        try:
+            with anyio.fail_after(self._timeout):
+                await self._limit.acquire()
+        except TimeoutError as error:
+            raise told(error, sent=False) from error
+        try:
+            yield
+        finally:
+            self._limit.release()
+
+    @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[AbstractConnection]:
         generation = self._generation  # before the wait: what is forgotten meanwhile is not kept
         connection = await self._take()
@@ -164,25 +178,25 @@ class Connections:
             whole = True
         finally:
             if whole and generation == self._generation and not self._closed:
-                self._idle.append((connection, anyio.current_time()))
+                self._idle.append(connection)
             else:
                 await cut_off(connection)
 
     async def _take(self) -> AbstractConnection:
         while self._idle:
-            connection, since = self._idle.pop()
+            connection = self._idle.pop()
             usable = False
             try:
-                fresh = anyio.current_time() - since < _FRESH
-                usable = connection.is_connected and (fresh or not await _stale(connection))
+                usable = connection.is_connected and not await _stale(connection)
             finally:
                 # Whoever is cancelled while asking has taken it out already: nobody else would close it.
                 if not usable:
                     await cut_off(connection)
             if usable:
                 return connection
-        with anyio.fail_after(2 * self._timeout):
+        with anyio.fail_after(2 * self._timeout):  # a Sentinel, or a node, that is silent is passed over
             connection = await self._place.connection()
+        with anyio.fail_after(self._timeout):
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own has no types
             except BaseException:
@@ -196,22 +210,35 @@ class Connections:
             return
         self._generation += 1
         idle, self._idle = self._idle, []
-        for connection, _ in idle:
+        for connection in idle:
             await cut_off(connection)
 
 
 async def _stale(connection: AbstractConnection) -> bool:
     """Whether it was closed by the other side, or something is left to read on it: what is sent on it next would be lost."""
-    # The event loop hears of the other side when it looks at its sockets, and tells in the turn after that: what was closed by
-    # then gets no command, and nobody has to wonder whether it was carried out.
-    await anyio.lowlevel.checkpoint()
-    await anyio.lowlevel.checkpoint()
+    # What the kernel knows the event loop has perhaps not heard of yet: what was closed by then gets no command, and nobody has to
+    # wonder whether it was carried out.
+    if _readable(connection):
+        return True
     # redis-py 8 gave the question another name, and warns of the old one.
     ask: Callable[[], Awaitable[bool]] = getattr(connection, "can_read", None) or connection.can_read_destructive
     try:
         return await ask()
     except (exceptions.RedisError, OSError, TimeoutError):
         return True
+
+
+def _readable(connection: AbstractConnection) -> bool:
+    """Whether the kernel has something to read on it, an end included: there is nothing that it may still say."""
+    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
+    sock = None if writer is None else writer.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def cut_off(connection: AbstractConnection) -> None:

@@ -35,7 +35,7 @@ FIELDS = (
 """What a trace is made of, in order; publish.lua counts on it."""
 
 _REQUIRED = ("event_id", "event_type", "ticket", "occurred_at")
-_TOLD = 1000
+_TOLD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,10 @@ def decoded(entry: RawEntry) -> Entry:
 
 
 class Decoder:
-    """Makes events of entries. What can't be decoded is counted, and told once with its id; its number is used up."""
+    """
+    Makes events of entries. What can't be decoded is counted, and told with its id, once (the last 10,000 are known); its number is
+    used up.
+    """
 
     def __init__(self) -> None:
         self.undecodable: int = 0

@@ -1,7 +1,7 @@
 -- Append a batch, all or none, each event_id once. All that may fail is asked before the first write: scripts do not roll back.
 -- KEYS: log, meta, ids:0, ids:1 (two generations of known ids, which take turns).
 -- ARGV: epoch, seconds to remember ids, entries to retain, whether to go on though others' entries were not looked at,
---   then for each event: event_id, token, mask of the fields given, trace of all fields, the event's JSON.
+--   whether to write though there is nothing new (a WAIT behind it waits for what this connection wrote), then for each event: event_id, token, mask of the fields given, trace of all fields, the event's JSON.
 -- A known id's record is "SEQUENCE:TOKEN:HASH:" and the trace: 3 bytes a field, 6 of the payload. TOKEN tells a repeat of the
 -- same call, HASH (of the entry) a record of a log that is gone.
 -- Returns {'ok', {{sequence, duplicate, the first one's entry where there is one} ...}}; or without having written anything
@@ -9,19 +9,19 @@
 --   {'behind', last, appended}: the log is not the one that was appended to; {'foreign', upto, entries}: others' entries, whose
 --   ids are not known yet; {'conflict', index, fields}.
 local log, meta = KEYS[1], KEYS[2]
-local epoch, remember, retain, force = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-local FIRST, WIDTH, FIELDS = 5, 5, 12
+local epoch, remember, retain, force, touch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5] == '1'
+local FIRST, WIDTH, FIELDS = 6, 5, 12
 local batch = (#ARGV - FIRST + 1) / WIDTH
 
-local state = redis.call('HMGET', meta, 'epoch', 'secret', 'appended', 'young', 'turned')
+local state = redis.call('HMGET', meta, 'epoch', 'secret', 'appended', 'young', 'turned', 'remember')
 if state[1] ~= epoch then return {'identity', state[1] or '', state[2] or ''} end
 local appended, young = tonumber(state[3] or '0'), tonumber(state[4] or '0')
 
 local function sequence_of(id) return tonumber(string.match(id, '^0%-(%d+)$')) end
 
-local tip = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-local last_id = tip[1] and tip[1][1] or '0-0'
-if (not tip[1] or (sequence_of(last_id) or 0) < appended) and redis.call('EXISTS', log) == 1 then
+-- Not that of the newest entry: where it was deleted, its number is used up all the same.
+local last_id = '0-0'
+if redis.call('EXISTS', log) == 1 then
   local info = redis.call('XINFO', 'STREAM', log)
   for index = 1, #info, 2 do
     if info[index] == 'last-generated-id' then last_id = info[index + 1] end
@@ -92,10 +92,14 @@ end
 -- write only), none is appended, and a record of an entry that never came is no record of this log.
 if fresh > 0 then
   local time = tonumber(redis.call('TIME')[1])
-  local turned = tonumber(state[5] or '0')
-  local turning = time - turned >= remember
+  local turned, longest = tonumber(state[5] or '0'), tonumber(state[6] or '0')
+  local longer = remember > longest
+  remember = math.max(remember, longest)
+  -- A clock that was ahead of this one by so much was wrong.
+  local turning = math.abs(time - turned) >= remember
   if turning then young, turned = 1 - young, time end
   local latest = KEYS[3 + young]
+  if longer then redis.call('HSET', meta, 'remember', remember) end
   if turning then
     redis.call('HSET', meta, 'young', young, 'turned', turned)
     redis.call('UNLINK', latest)
@@ -112,16 +116,19 @@ if fresh > 0 then
   end
   redis.call('HSET', latest, unpack(records))
   -- Nothing is written into it after the next turn, when it has half of this left.
-  if turning then redis.call('EXPIRE', latest, math.ceil(remember * 2) + 60) end
+  if turning or longer then redis.call('EXPIRE', latest, math.ceil(remember * 2) + 60) end
   for _, body in ipairs(bodies) do redis.call('XADD', log, '0-*', 'event', body) end
   redis.call('HSET', meta, 'appended', string.format('%d', last + fresh))
   -- Trimming need not be exact: what is kept a little too long does no harm.
   if (last + fresh) % 64 < fresh then
     redis.pcall('XTRIM', log, 'MAXLEN', '~', retain)
-    if redis.call('XLEN', log) > retain + 200 then
+    local length = redis.pcall('XLEN', log)
+    if type(length) == 'number' and length > retain + 200 then
       -- The server's stream nodes are so large (or without bound) that trimming by nodes keeps too much.
       redis.pcall('XTRIM', log, 'MAXLEN', retain)
     end
   end
+elseif touch then
+  redis.call('HSET', meta, 'young', young)
 end
 return {'ok', answers}

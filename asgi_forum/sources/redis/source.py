@@ -92,6 +92,7 @@ class RedisSource:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._checked = False
         self._connections = self._connect(_CONNECTIONS)
+        self._keeper = self._retention()
 
     @classmethod
     def from_url(cls, url: str, options: SourceOptions) -> RedisSource:
@@ -104,6 +105,7 @@ class RedisSource:
         if self._loop is not loop:
             # What was closed keeps no connection any more; what a loop that has ended left open can't be used in this one, nor closed.
             self._loop, self._connections = loop, self._connect(_CONNECTIONS)
+            self._keeper = self._retention()
         self._checked = False
         try:
             await check_server(self._connections, self._keys)
@@ -152,7 +154,6 @@ class RedisSource:
 
         One connection waits for it, the same for all forums of this event loop whose logs are there.
         """
-        keeper = Retention(self._connections, self._keys, retain=self._retain, retain_for=self._retain_for)
         new = True
         async with shared_feed(self._place(), lambda: self._connect(1)) as feed:
             while True:
@@ -161,10 +162,11 @@ class RedisSource:
                 after = page.position
                 if after.sequence < page.end.sequence:
                     continue
+                await self._keeper.look()
                 follower = self._follower(page, deliver)
                 with feed.joined(follower, at_once=new):
                     while await feed.wait(follower):
-                        if await keeper.look():
+                        if await self._keeper.look():
                             await self._tell_start(follower, deliver)
                 after, new = follower.after, False
 
@@ -232,7 +234,7 @@ class RedisSource:
                 continue
             look = Look.of(reply, key)
             if look.behind:
-                await self._identify(key.epoch)
+                await self._identify(key.epoch, emptied=True)
                 continue
             self._note(look.unnumbered)
             self._start = look.start
@@ -251,11 +253,15 @@ class RedisSource:
             self._key = CursorKey(epoch.decode(), bytes.fromhex(secret.decode()))
         return self._key
 
-    async def _identify(self, found: str) -> None:
-        """Draw another identity for the log, unless somebody has done so since `found` was read."""
+    async def _identify(self, found: str, *, emptied: bool = False) -> None:
+        """
+        Draw another identity for the log, unless somebody has done so since `found` was read. `emptied`: its key was deleted, and
+        what else is known of it is of no use any more.
+        """
         if found:
             logger.warning("asgi_forum.log_replaced: the log %s is another one than before", self._keys.log)
-        epoch, secret = await self._connections.script(_IDENTIFY, (self._keys.meta,), (found, *fresh_identity()))
+        keys = (self._keys.meta, *self._keys.ids, self._keys.ages)
+        epoch, secret = await self._connections.script(_IDENTIFY, keys, (found, *fresh_identity(), int(emptied)))
         self._identity(epoch, secret)
 
     async def _read_on(self, after: Cursor) -> Page:
@@ -275,7 +281,8 @@ class RedisSource:
             await self._check()
         for round_ in range(2 * _ROUNDS):
             key = self._key
-            head = (key.epoch if key else "", self._remember, self._retain, int(round_ >= _ROUNDS))
+            forced, touch = int(round_ >= _ROUNDS), int(self._replicas > 0)
+            head = (key.epoch if key else "", self._remember, self._retain, forced, touch)
             reply, *reached = await self._connections.scripts(
                 _PUBLISH, keys, (*head, *arguments), *([wait] if self._replicas else [])
             )
@@ -290,7 +297,7 @@ class RedisSource:
                 self._note(rest[0].decode("ascii", "replace"))
                 raise SourceUnavailable(unnumbered_message(str(self._unnumbered)), outcome="not_published")
             if kind == b"behind":
-                await self._identify(key.epoch if key else "")
+                await self._identify(key.epoch if key else "", emptied=True)
             elif kind == b"foreign":
                 await self._learn(key, *rest)
             elif self._identity(rest[0], rest[1]) is None:
@@ -317,6 +324,9 @@ class RedisSource:
             known += record or ()
         head = (key.epoch if key else "", self._remember, upto)
         await self._connections.script(_LEARN, (self._keys.log, self._keys.meta, *self._keys.ids), (*head, *known))
+
+    def _retention(self) -> Retention:
+        return Retention(self._connections, self._keys, retain=self._retain, retain_for=self._retain_for)
 
     def _connect(self, most: int) -> Connections:
         source, key = self._source, self._keys.log
