@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
+import time
 from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -317,3 +320,20 @@ def test_a_client_that_leaves_is_no_error_in_any_middleware(request_: str) -> No
         wait_until(lambda: 499 in became)
         reader.close()
     assert [each for each in became if isinstance(each, str)] == []
+
+
+def test_clients_that_break_off_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """In the middle of a replay in small frames: asyncio would warn of each write that goes to nobody."""
+    forum = Forum("memory://", allow_publish=True)
+    with serve(Starlette(routes=[Mount("/forum", app=forum)]), loop="asyncio") as served:
+        events = [{**DRAFT, "payload": {"text": "x" * 200}}] * 1000
+        for _ in range(3):
+            httpx2.post(f"{served.url}/forum/events", json=events, trust_env=False)
+        for pause in range(10):
+            connection = ask(f"{served.url}/forum/stream?cursor=0&limit=1")
+            connection.recv(100)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.005 * pause)
+            connection.close()
+        wait_until(lambda: not httpx2.get(f"{served.url}/forum/health", trust_env=False).json()["streams"]["sse"])
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []

@@ -20,8 +20,11 @@ from asgi_forum.streams.sender import Sender
 
 __all__ = ["Ending", "Feed"]
 
-_TURNS = 16
-"""Frames in a row after which other tasks get their turn, whether or not sending has waited."""
+_TURNS = 4
+"""
+Frames in a row after which other tasks get their turn, whether or not sending has waited: whoever watches for the client's leaving is
+one of them, and from the fifth write on asyncio complains of each that goes to nobody.
+"""
 
 BEGIN = 1.0
 """Seconds that the beginning of a stream waits for the source, to fix where it begins."""
