@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.types import Message
 
 from asgi_forum.client import read
+from demo.app import create_app
 from tests.browser.conftest import AGENT_KEY
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +77,8 @@ async def test_a_form_that_is_off_names_the_field(
         ("/api/ask", b"[1, 2]", "application/json", 422),
         ("/api/ask", b"title=x", "application/x-www-form-urlencoded", 415),
         ("/api/ask", b" " * 70_000, "application/json", 413),
-        ("/api/ask", b'{"title": "\\ud800", "request_id": "web-test-0001", "name": "A", "ticket": "T"}', "application/json", 422),
+        ("/api/ask", b'{"title": "\\ud800", "request_id": "web-test-0001", "name": "A", "ticket": "T"}', "application/json", 400),
+        ("/api/ask", b"[" * 60_000, "application/json", 400),
         ("/api/dance", b"{}", "application/json", 404),
     ],
 )  # fmt: skip
@@ -86,6 +89,27 @@ async def test_every_refusal_is_a_sentence(
     answer = await api.post(path, content=content, headers={"Content-Type": content_type})
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+async def test_leaving_amid_a_form_is_no_error_of_the_server() -> None:
+    """A visitor whose connection breaks while a form is sent leaves no event, and no exception for the server's log."""
+    app = create_app()
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/api/ask", "query_string": b"", "headers": headers}
+    sent: list[Message] = [
+        {"type": "http.request", "body": b'{"title"', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    answered: list[Message] = []
+
+    async def receive() -> Message:
+        return sent.pop(0)
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    await app(scope, receive, send)
+    assert answered[0]["status"] == 400
 
 
 @pytest.mark.parametrize(
