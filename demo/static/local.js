@@ -59,18 +59,19 @@ export const theme = {
 };
 
 /**
- * What has been read: for each thread the time of the newest entry seen, by the server's clock. Threads not listed count
- * as read up to `since`, the newest entry of this browser's very first visit.
+ * What has been read: for each thread the sequence of the newest entry seen. Threads not listed count as read up to
+ * `since`, the newest entry at this browser's first visit to the log. Sequences are of one log: with another log the
+ * marks begin anew. Until it is known which log it is, and where it began for this browser, nothing counts as unread.
  */
 export class ReadMarks {
-  #seen;
-  #since;
+  #log = null;
+  #seen = new Map();
+  #since = null;
   #changed;
 
   /** @param {() => void} changed called when another tab has read something */
   constructor(changed) {
     this.#changed = changed;
-    this.#load();
     addEventListener("storage", ({ key }) => {
       if (key !== "forum.read") return;
       this.#load();
@@ -85,34 +86,46 @@ export class ReadMarks {
     } catch {
       // not ours, or cut off: as on a first visit
     }
+    if (kept?.log !== this.#log) kept = null; // of another log
     this.#seen = new Map(Object.entries(kept?.seen ?? {}));
     this.#since = kept?.since ?? null;
   }
 
-  /** All that is there at the very first visit counts as read. */
+  /** Take up the marks of a log, which goes by the epoch of its cursors. */
+  of(log) {
+    if (this.#log === log) return;
+    this.#log = log;
+    this.#load();
+  }
+
+  /** All that is there at the very first visit counts as read; `newest` is the sequence of the last of it. */
   begin(newest) {
     if (this.#since !== null) return;
     this.#since = newest;
     this.#save();
   }
 
+  #seenOf(thread) {
+    return this.#seen.get(thread.id) ?? this.#since ?? Infinity;
+  }
+
   /** Whether an entry of a thread is new to whoever sits here. */
   isNew(thread, item) {
-    return this.#since !== null && item.at > (this.#seen.get(thread.id) ?? this.#since) && !me.sent(item.id);
+    return item.sequence > this.#seenOf(thread) && !me.sent(item.id);
   }
 
   /** How many entries of a thread are unread. */
   count(thread) {
-    if (thread.lastAt <= (this.#seen.get(thread.id) ?? this.#since ?? Infinity)) return 0;
+    if (thread.order <= this.#seenOf(thread)) return 0;
     return thread.items.reduce((count, item) => count + (this.isNew(thread, item) ? 1 : 0), 0);
   }
 
-  /** Mark a thread as read; returns whether that changed anything. */
+  /** Mark a thread as read. */
   read(thread) {
-    if (this.#since === null || !this.count(thread)) return false;
-    this.#seen.set(thread.id, thread.lastAt);
+    const newest = thread.items.at(-1).sequence;
+    if (newest <= this.#seenOf(thread)) return;
+    this.#seen.set(thread.id, newest);
     this.#save();
-    return true;
   }
 
   #save() {
@@ -121,6 +134,6 @@ export class ReadMarks {
       this.#seen = new Map(newest);
       this.#since = Math.max(this.#since, newest.at(-1)[1]); // or those forgotten would all be unread again
     }
-    keep(lasting, "forum.read", JSON.stringify({ since: this.#since, seen: Object.fromEntries(this.#seen) }));
+    keep(lasting, "forum.read", JSON.stringify({ log: this.#log, since: this.#since, seen: Object.fromEntries(this.#seen) }));
   }
 }

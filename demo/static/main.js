@@ -58,7 +58,9 @@ const connection = new Connection(stream);
 
 stream.addEventListener("events", ({ detail: events }) => {
   for (const event of events) building.apply(event);
-  if (building === store) redraw();
+  if (building !== store) return;
+  marks.of(epochOf(events[0].cursor));
+  redraw();
 });
 stream.addEventListener("reset", ({ detail }) => {
   building = new Store();
@@ -70,9 +72,15 @@ stream.addEventListener("live", () => {
   store = building;
   complete = true;
   if (!store.threads.has(asked)) asked = null; // it went to a log that is no more
+  marks.of(epochOf(stream.cursor));
   marks.begin(store.newest);
   redraw();
 });
+
+/** What names a log: the first part of its cursors. */
+function epochOf(cursor) {
+  return cursor.split(".", 1)[0];
+}
 
 function redraw() {
   if (scheduled) return;

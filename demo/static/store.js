@@ -18,7 +18,7 @@ export class Store {
   tickets = new Map();
   /** Names that a thread can be assigned to. */
   agents = new Set();
-  /** The newest `occurred_at`, in milliseconds: the server's clock, not this machine's. */
+  /** The sequence of the newest event. */
   newest = 0;
 
   /** Take one event in; returns the threads that it changed. */
@@ -26,7 +26,7 @@ export class Store {
     const at = Date.parse(envelope.occurred_at);
     const who = { name: envelope.actor_name ?? envelope.agent_name ?? envelope.actor_type, type: envelope.actor_type };
     const heard = { id: envelope.event_id, sequence, at, who };
-    this.newest = Math.max(this.newest, at);
+    this.newest = sequence;
     if (who.type === "agent") this.agents.add(who.name);
     const run = envelope.run_id ? this.#run(envelope) : undefined;
     if (envelope.event_type === "forum.control.signal" && run) return this.#signal(run, payload, heard);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -105,6 +107,49 @@ async def test_unread_marks_come_with_what_others_write_and_go_by_reading(demo: 
     await expect(ben.page).to_have_title("(1) Forum")
     await ben.show("Unread")
     await expect(ben.titles).to_have_text(["First", "Second"])  # the one that is open stays in the list
+
+
+async def test_unread_marks_follow_the_log_and_no_clock(demo: str, windows: OpenWindow) -> None:
+    """What is published after it was read is unread, whatever time it claims to be of."""
+    headers = {"Authorization": f"Bearer {AGENT_KEY}"}
+    await publish(
+        f"{demo}/forum", {"event_type": "forum.post.added", "ticket": "T-1", "thread_id": "old"}, headers=headers
+    )
+    window = await windows(demo)
+    await window.has_state("live")
+    unread = window.row("First").locator(".unread")
+    opened = {"event_type": "forum.thread.opened", "ticket": "T-1", "thread_id": "thr-1", "payload": {"title": "First"}}
+    await publish(f"{demo}/forum", {**opened, "occurred_at": "2025-03-01T12:00:00Z"}, headers=headers)
+    await expect(unread).to_have_text("1")
+    await window.open("First")
+    await expect(unread).to_have_count(0)
+    await window.page.keyboard.press("Escape")
+    post = {"event_type": "forum.post.added", "ticket": "T-1", "thread_id": "thr-1", "payload": {"body": "more"}}
+    await publish(f"{demo}/forum", {**post, "occurred_at": "2099-01-01T00:00:00Z"}, headers=headers)
+    await expect(unread).to_have_text("1")
+    await window.open("First")
+    await expect(unread).to_have_count(0)
+    await window.page.keyboard.press("Escape")
+    await publish(f"{demo}/forum", post, headers=headers)
+    await expect(unread).to_have_text("1")
+    await window.page.reload()
+    await expect(unread).to_have_text("1")
+    await window.open("First")
+    await expect(window.page.locator(".divider + .post")).to_have_text(re.compile("more"))
+    await expect(window.page.locator(".divider ~ .post")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    "kept", ['{"since": 4102444800000, "seen": {"thr-1": 4102444800000}}', '{"log": "another", "since": 900}', "[", "7"]
+)
+async def test_marks_that_are_not_of_this_log_count_for_nothing(demo: str, windows: OpenWindow, kept: str) -> None:
+    """What an older page, another log or anything else left in the browser's storage is as a first visit."""
+    window = await windows(demo)
+    await window.page.evaluate("(kept) => localStorage.setItem('forum.read', kept)", kept)
+    await window.page.reload()
+    await window.has_state("live")
+    await (await windows(demo)).ask("First")
+    await expect(window.row("First").locator(".unread")).to_have_text("1")
 
 
 async def test_a_link_to_a_thread_opens_it(demo: str, windows: OpenWindow) -> None:

@@ -54,6 +54,22 @@ async def test_windows_recover_from_a_killed_server(windows: OpenWindow) -> None
         await expect(ada.posts).to_have_text(["half a question", "And live again."])
 
 
+async def test_unread_marks_begin_anew_with_a_new_log(windows: OpenWindow) -> None:
+    """What is asked after a restart is unread, though the new log numbers its events from one again."""
+    async with demo_process("--no-agents") as server:
+        ada = await windows(server.url)
+        await ada.ask("Before")
+        await ada.reply("One.")
+        ben = await windows(server.url)
+        await ben.open("Before")
+        await expect(ben.posts).to_have_text(["One."])
+        await lose_and_recover(server, ada, ben)
+        await ada.ask("After")
+        await expect(ben.row("After").locator(".unread")).to_have_text("1")
+        await ben.page.reload()
+        await expect(ben.row("After").locator(".unread")).to_have_text("1")
+
+
 async def test_a_journal_keeps_the_discussion(windows: OpenWindow, tmp_path: Path) -> None:
     """With a journal a killed server comes back with everything that was said, once, and open threads stay open."""
     async with demo_process("--no-agents", "--journal", str(tmp_path / "forum.ndjson")) as server:
