@@ -188,6 +188,23 @@ async def test_the_phone_shows_one_pane_at_a_time(demo: str, windows: OpenWindow
     await expect(phone.row("A question")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_no_word_is_too_long_for_the_page(demo: str, windows: OpenWindow, width: int) -> None:
+    """The longest title, names and identifiers, without a blank in them, push nothing off the page."""
+    window = await windows(demo, width=width)
+    long = "W" * 80
+    await window.ask("W" * 200, ticket=long, run=long, body=long, name=long)
+    await window.reply(long)
+    for button in ("Reply", "Properties", "Ask a question"):
+        for each in await window.page.get_by_role("button", name=button, exact=True).all():
+            await expect(each).to_be_in_viewport(ratio=1)
+    assert await window.page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+    outside = (
+        "[...document.querySelectorAll('#thread *')].filter((one) => one.getBoundingClientRect().right > innerWidth)"
+    )
+    assert await window.page.evaluate(f"{outside}.map((one) => one.className)") == []
+
+
 async def test_two_thousand_threads_stay_quick(demo: str, windows: OpenWindow) -> None:
     """The page holds only the rows that were scrolled to, and a new post draws no other row again."""
     opened = [
