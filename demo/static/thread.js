@@ -84,6 +84,7 @@ export class ThreadView {
       const open = details.toggleAttribute("data-open");
       more.setAttribute("aria-expanded", String(open));
       if (open) scroll.scrollTo({ top: 0 });
+      this.#scrolled();
     });
     const talk = el("div.talk", {}, timeline);
     const scroll = el("div.thread-scroll", {}, details, talk);
@@ -121,7 +122,8 @@ export class ThreadView {
   #drawItems(thread, marks) {
     const { timeline, below } = this.#parts;
     const first = this.#drawn === 0;
-    const follow = first || this.#following || me.sent(thread.items.at(-1).id);
+    const last = thread.items.at(-1);
+    const follow = first || this.#following || (me.sent(last.id) && (last.kind !== "note" || !this.#changing));
     const added = thread.items.slice(this.#drawn);
     let divider;
     for (const item of added) {
@@ -136,16 +138,25 @@ export class ThreadView {
       divider.scrollIntoView({ block: "center" });
       this.#scrolled();
     } else if (follow) this.#toEnd(first ? "instant" : "smooth");
-    else if (added.length) {
+    else if (added.length && !this.#atEnd) {
       below.hidden = false;
       below.lastChild.textContent = "New replies below";
     }
   }
 
+  get #atEnd() {
+    const { scroll } = this.#parts;
+    return scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 90;
+  }
+
+  // Where the properties are unfolded above what was said, keeping its end in view would take them from under a finger.
+  get #changing() {
+    return this.#parts.details.hasAttribute("data-open");
+  }
+
   #scrolled() {
-    const { scroll, below } = this.#parts;
-    this.#following = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 90;
-    if (this.#following) below.hidden = true;
+    this.#following = this.#atEnd && !this.#changing;
+    if (this.#atEnd) this.#parts.below.hidden = true;
   }
 
   #toEnd(behavior) {

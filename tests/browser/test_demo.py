@@ -188,6 +188,24 @@ async def test_the_phone_shows_one_pane_at_a_time(demo: str, windows: OpenWindow
     await expect(phone.row("A question")).to_be_visible()
 
 
+async def test_open_properties_stay_under_the_finger(demo: str, windows: OpenWindow) -> None:
+    """On a phone neither what others write nor a change of one's own scrolls the open properties away; one's reply may."""
+    phone, other = await windows(demo, width=390, height=844), await windows(demo)
+    await phone.ask("First", body="b\n\n" * 6)
+    await phone.reply("one\n\n" * 3)
+    await phone.page.get_by_role("button", name="Properties").click()
+    await other.open("First")
+    await other.reply("two\n\n" * 3)
+    await expect(phone.posts).to_have_count(3)
+    await expect(phone.select("state")).to_be_in_viewport(ratio=1)
+    await phone.select("state").select_option("Blocked")
+    await expect(phone.notes).to_have_count(1)
+    await expect(phone.select("state")).to_be_in_viewport(ratio=1)
+    await expect(phone.page.get_by_role("button", name="New replies below")).to_be_visible()
+    await phone.reply("three\n\n" * 3)
+    await expect(phone.posts.last).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 async def test_no_word_is_too_long_for_the_page(demo: str, windows: OpenWindow, width: int) -> None:
     """The longest title, names and identifiers, without a blank in them, push nothing off the page."""
