@@ -52,6 +52,7 @@ export class AskSheet {
     this.#fail("", {});
     try {
       const { thread_id: threadId } = await this.#ask({ ...question, request_id: this.#attempt.request });
+      this.#attempt = { content: null, request: null };
       me.name = question.name;
       this.#form.reset();
       drafts.set("ask", "");

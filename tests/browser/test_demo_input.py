@@ -93,6 +93,14 @@ async def test_sending_again_after_a_lost_answer_counts_once(demo: str, windows:
     window.may_lose_connection()
 
 
+async def test_the_same_question_can_be_asked_again(demo: str, windows: OpenWindow) -> None:
+    """What was asked once and taken is, asked again in the same words, a thread of its own."""
+    window = await windows(demo)
+    for count in (1, 2):
+        await window.ask("Is anybody there?")
+        await expect(window.titles).to_have_text(["Is anybody there?"] * count)
+
+
 async def test_a_reply_that_comes_too_late_is_refused_and_kept(demo: str, windows: OpenWindow) -> None:
     """Somebody who is still writing when the thread is closed keeps the text, and sends it after reopening."""
     ada, ben = await windows(demo), await windows(demo)
