@@ -43,7 +43,6 @@ export class Composer {
       else this.#submit(threadId, reply);
     });
     requestAnimationFrame(() => this.#fit());
-    this.#sayName();
   }
 
   async #submit(threadId, reply) {
@@ -52,7 +51,6 @@ export class Composer {
     // The same words sent again are the same reply: if the first try did arrive after all, this one changes nothing.
     if (this.#attempt.body !== body) this.#attempt = { body, request: me.newRequest() };
     this.#send.disabled = true;
-    this.#sayName();
     try {
       await reply(body, this.#attempt.request);
       this.#attempt = { body: null, request: null };
@@ -67,21 +65,19 @@ export class Composer {
     }
   }
 
-  /** A closed thread takes no replies; what was typed stays. */
-  setClosed(closed) {
+  /** Show under which name a reply goes, and whether it can: a closed thread takes none; what was typed stays. */
+  draw(closed) {
     this.#closed = closed;
     this.#text.disabled = closed;
     this.#text.placeholder = closed ? "This thread is closed." : "Reply…";
     this.#send.textContent = closed ? "Reopen" : "Reply";
+    this.#send.title = closed ? "" : "Ctrl + Enter";
+    this.#name.textContent = closed ? "" : `as ${me.name}, Ctrl + Enter sends`;
   }
 
   #fail(message) {
     this.#error.textContent = message;
     this.#text.setAttribute("aria-invalid", String(Boolean(message)));
-  }
-
-  #sayName() {
-    this.#name.textContent = `as ${me.name}, Ctrl + Enter sends`;
   }
 
   #fit() {

@@ -127,6 +127,7 @@ addEventListener("hashchange", () => {
 });
 
 document.addEventListener("visibilitychange", () => !document.hidden && redraw());
+addEventListener("storage", ({ key }) => key === "forum.name" && sayName()); // in another tab
 setInterval(() => refreshTimes(document), 20_000);
 
 $("#ask").addEventListener("click", () => sheet.open(store, { ticket: route.filters.ticket, run_id: route.filters.run }));
@@ -144,7 +145,7 @@ document.addEventListener("keydown", (event) => {
     else back();
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "n") $("#ask").click();
+  if (event.key.toLowerCase() === "n") $("#ask").click();
   else if (event.key === "/") $("#filters").elements.search.focus();
   else return;
   event.preventDefault();
@@ -152,6 +153,7 @@ document.addEventListener("keydown", (event) => {
 
 function sayName() {
   $("#me-name").textContent = me.name;
+  redraw(); // the reply box says it too, and who may be assigned
 }
 
 function showTheme() {

@@ -30,11 +30,11 @@ export class ThreadView {
     this.#missing = undefined;
     if (this.#thread !== thread) this.#open(thread, marks);
     this.#drawDetails(store, thread);
+    this.#parts.composer.draw(thread.state === "closed");
     if (this.#version === thread.version) return;
     this.#version = thread.version;
     this.#drawHead(thread);
     this.#drawItems(thread, marks);
-    this.#parts.composer.setClosed(thread.state === "closed");
   }
 
   #drawMissing(id, waiting) {
@@ -174,7 +174,9 @@ export class ThreadView {
     const people = [...new Set([me.name, ...[...store.agents].sort()])];
     setOptions(assignee, "Nobody", people, thread.assignee ?? "");
     take.hidden = thread.assignee === me.name;
-    finish.lastChild.textContent = thread.state === "closed" ? "Reopen" : "Close thread";
+    const closed = thread.state === "closed";
+    finish.lastChild.textContent = closed ? "Reopen" : "Close thread";
+    finish.querySelector("use").setAttribute("href", closed ? "#i-again" : "#i-check");
     const known = thread.run && store.runs.get(thread.run);
     if (!known || run.dataset.state === known.state) return;
     run.dataset.state = known.state;

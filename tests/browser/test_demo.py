@@ -48,6 +48,7 @@ async def test_what_is_done_to_a_thread_shows_live_in_the_others(demo: str, wind
         ["took this on", "marked this blocked", "set the priority to urgent", "closed this"]
     )
     await expect(ben.reply_box).to_be_disabled()
+    await expect(ben.page.get_by_text("Ctrl + Enter sends")).to_have_count(0)
     await expect(ben.row("Is it done?")).to_have_count(0)
     await ben.show("Closed")
     await expect(ben.row("Is it done?").locator(".state")).to_have_text("Closed")
@@ -162,11 +163,12 @@ async def test_a_link_to_a_thread_opens_it(demo: str, windows: OpenWindow) -> No
     await expect(ben.posts).to_have_text(["Here."])
 
 
-async def test_an_empty_forum_says_what_to_do(demo: str, windows: OpenWindow) -> None:
+@pytest.mark.parametrize("key", ["n", "N"])
+async def test_an_empty_forum_says_what_to_do(demo: str, windows: OpenWindow, key: str) -> None:
     """A visitor to an empty forum is told so, and how to begin."""
     window = await windows(demo)
     await expect(window.page.get_by_text("Nothing here yet")).to_be_visible()
-    await window.page.keyboard.press("n")
+    await window.page.keyboard.press(key)
     await expect(window.page.get_by_role("dialog", name="Ask a question")).to_be_visible()
 
 
@@ -271,6 +273,22 @@ async def test_the_keyboard_is_enough(demo: str, windows: OpenWindow) -> None:
     await keyboard.press("/")
     await keyboard.type("Sec")
     await expect(window.titles).to_have_text(["Second"])
+
+
+async def test_a_new_name_is_said_wherever_one_writes(demo: str, windows: OpenWindow) -> None:
+    """After a change of the name the reply box says the new one at once, in the other tabs too, and replies go by it."""
+    window = await windows(demo)
+    await window.ask("First", name="Ada")
+    tab = await window.page.context.new_page()
+    await tab.goto(window.page.url)
+    await expect(tab.get_by_text("as Ada, Ctrl + Enter sends")).to_be_visible()
+    await window.page.get_by_role("button", name="Ada").click()
+    await window.page.get_by_role("dialog", name="Your name").get_by_role("textbox").fill("Grace")
+    await window.page.keyboard.press("Enter")
+    for page in (window.page, tab):
+        await expect(page.get_by_text("as Grace, Ctrl + Enter sends")).to_be_visible()
+    await window.reply("Hello.")
+    await expect(window.page.locator(".post b")).to_have_text(["Ada", "Grace"])
 
 
 async def test_the_chosen_colours_stay(demo: str, windows: OpenWindow) -> None:
