@@ -43,6 +43,7 @@ export function refreshTimes(root) {
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const dayAndYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 /** The time of day, as 14:05. */
@@ -51,11 +52,16 @@ export function clockTime(at) {
 }
 
 function ago(at) {
-  const seconds = Math.max(0, (Date.now() - at) / 1000);
-  if (seconds < 45) return "now";
+  const seconds = (Date.now() - at) / 1000;
+  if (Math.abs(seconds) >= 6 * 86400) return dateOf(at);
+  if (seconds < 45) return "now"; // or a little ahead: clocks differ
   if (seconds < 3570) return `${Math.max(1, Math.round(seconds / 60))} min`;
-  if (seconds < 84600) return `${Math.round(seconds / 3600)} h`;
-  return seconds < 6 * 86400 ? `${Math.round(seconds / 86400)} d` : day.format(at);
+  return seconds < 84600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
+}
+
+function dateOf(at) {
+  const thisYear = new Date(at).getFullYear() === new Date().getFullYear();
+  return (thisYear ? day : dayAndYear).format(at);
 }
 
 /** Write a post's text: paragraphs, ``` blocks, `code` and links. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.async_api import expect
@@ -161,6 +162,19 @@ async def test_a_link_to_a_thread_opens_it(demo: str, windows: OpenWindow) -> No
     ben = await windows(ada.page.url)
     await expect(ben.heading).to_have_text("Where is it?")
     await expect(ben.posts).to_have_text(["Here."])
+
+
+async def test_a_date_of_another_year_tells_the_year(demo: str, windows: OpenWindow) -> None:
+    """What is more than a year old, or claims to be as far ahead, shows a date that can't be taken for this year's."""
+    moments = [datetime.now(UTC) + timedelta(days=days) for days in (-400, 400)]
+    opened = [
+        {"event_type": "forum.thread.opened", "ticket": "T-1", "thread_id": str(at.year), "occurred_at": at.isoformat()}
+        for at in moments
+    ]
+    await publish(f"{demo}/forum", opened, headers={"Authorization": f"Bearer {AGENT_KEY}"})
+    window = await windows(demo)
+    years = [re.compile(str(at.year)) for at in reversed(moments)]
+    await expect(window.page.locator("#rows time")).to_have_text(years)
 
 
 @pytest.mark.parametrize("key", ["n", "N"])
