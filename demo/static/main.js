@@ -99,7 +99,7 @@ function draw() {
 
 function waitingFor(id) {
   if (!complete) return "Loading…";
-  return id === asked ? "Asked. It appears here as soon as the connection is back…" : null;
+  return id !== null && id === asked ? "Asked. It appears here as soon as the connection is back…" : null;
 }
 
 /** Take the address over; returns the route before. A key can come before the event that tells of a new address. */

@@ -26,7 +26,7 @@ export class ThreadView {
   /** Draw what is new of the thread that the address names; `waiting` says why it may not be there yet. */
   draw(store, marks, id, waiting) {
     const thread = id === null ? null : store.threads.get(id);
-    if (!thread) return this.#drawMissing(id, waiting);
+    if (!thread) return this.#drawMissing(id, waiting, !store.threads.size && !waiting);
     this.#missing = undefined;
     if (this.#thread !== thread) this.#open(thread, marks);
     this.#drawDetails(store, thread);
@@ -37,12 +37,12 @@ export class ThreadView {
     this.#drawItems(thread, marks);
   }
 
-  #drawMissing(id, waiting) {
-    const key = JSON.stringify([id, waiting]);
+  #drawMissing(id, waiting, empty) {
+    const key = JSON.stringify([id, waiting, empty]);
     if (this.#missing === key) return;
     this.#missing = key;
     this.#thread = this.#parts = null;
-    if (id === null) return this.#root.replaceChildren(this.#welcome());
+    if (id === null) return this.#root.replaceChildren(this.#welcome(empty));
     const head = el("header.thread-head", {}, this.#backButton());
     if (waiting) return this.#root.replaceChildren(head, hint(waiting, ""));
     const gone = hint("This thread isn't here", "The server's log doesn't hold it: perhaps the server was restarted without its journal.");
@@ -55,10 +55,11 @@ export class ThreadView {
     this.#root.replaceChildren(head, gone);
   }
 
-  #welcome() {
+  #welcome(empty) {
     const ask = el("button", { type: "button" }, icon("plus"), "Ask a question");
     ask.addEventListener("click", () => this.#app.ask({}));
-    const shown = hint("People and agents, in one forum", "Choose a thread on the left, or ask something: an agent answers in a moment.");
+    const can = empty ? "Ask something" : "Choose a thread on the left, or ask something";
+    const shown = hint("People and agents, in one forum", `${can}: everyone who is here sees it at once.`);
     const legend = ["agent", "human", "operator", "system"].map((type) =>
       el("li", {}, avatar({ name: type, type }), type));
     shown.append(ask, el("ul.legend", { "aria-label": "How authors are marked" }, legend));

@@ -182,6 +182,7 @@ async def test_an_empty_forum_says_what_to_do(demo: str, windows: OpenWindow, ke
     """A visitor to an empty forum is told so, and how to begin."""
     window = await windows(demo)
     await expect(window.page.get_by_text("Nothing here yet")).to_be_visible()
+    await expect(window.page.get_by_text("Ask something: everyone who is here sees it at once.")).to_be_visible()
     await window.page.keyboard.press(key)
     await expect(window.page.get_by_role("dialog", name="Ask a question")).to_be_visible()
 
