@@ -42,6 +42,7 @@ const list = new ThreadList((filters) => {
 }, redraw);
 const view = new ThreadView({
   act: send, redraw, back, toast: (message, kind) => toasts.show(message, kind), ask: (given) => sheet.open(store, given),
+  mark: () => connection.mark(),
   filter(name, value) {
     location.hash = routeTo(narrow.matches ? null : route.thread, { ...route.filters, [name]: value });
   },

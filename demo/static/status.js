@@ -16,7 +16,6 @@ const BACK_SHOWN = 4000; // milliseconds
 /** The pill in the bar, and, while the page isn't live, the banner under it. */
 export class Connection {
   #pill = document.querySelector("#connection");
-  #text = document.querySelector("#connection-text");
   #announced = document.querySelector("#announced"); // apart from the banner, whose seconds nobody wants read out
   #banner = document.querySelector("#banner");
   #said = document.querySelector("#banner-text");
@@ -40,12 +39,19 @@ export class Connection {
     });
   }
 
+  /** Another mark of the state, for where the bar isn't in sight. */
+  mark() {
+    const made = el("span.connection", {}, el("span.dot", { "aria-hidden": "true" }), el("span"));
+    setMark(made, this.#stream.state);
+    return made;
+  }
+
   draw() {
     const { state } = this.#stream;
     document.body.dataset.connection = state;
-    if (this.#pill.dataset.state !== state || !this.#text.textContent) {
-      this.#pill.dataset.state = state;
-      this.#text.textContent = this.#announced.textContent = SAID[state];
+    if (this.#pill.dataset.state !== state) {
+      for (const mark of document.querySelectorAll(".connection")) setMark(mark, state);
+      this.#announced.textContent = SAID[state];
     }
     const message = this.#message(state);
     this.#banner.hidden = !message;
@@ -73,6 +79,11 @@ export class Connection {
         return this.#lostAt === null ? "" : "Connected again, catching up…";
     }
   }
+}
+
+function setMark(mark, state) {
+  mark.dataset.state = state;
+  mark.lastElementChild.textContent = SAID[state];
 }
 
 /** Short notices at the edge of the page. */

@@ -18,12 +18,12 @@ export class ThreadView {
   #missing; // what is said in place of a thread, to draw it once
   #app;
 
-  /** @param {object} app what the view may do: `{act, toast, back, ask, ticket, run}` */
+  /** @param {object} app what the view may do: `{act, toast, back, ask, mark, filter, redraw}` */
   constructor(app) {
     this.#app = app;
   }
 
-  /** Draw what is new of the thread that the address names; `waiting` says why it may not be there yet. */
+  /** Draw what is new of the thread that the address names; `waiting` says why it, or any, may not be there yet. */
   draw(store, marks, id, waiting) {
     const thread = id === null ? null : store.threads.get(id);
     if (!thread) return this.#drawMissing(id, waiting, !store.threads.size && !waiting);
@@ -75,6 +75,7 @@ export class ThreadView {
   #open(thread, marks) {
     const { act } = this.#app;
     const title = el("h1", { tabindex: "-1" });
+    title.addEventListener("click", () => title.toggleAttribute("data-whole")); // a phone shows the beginning of a long one
     const meta = el("p.thread-meta");
     const timeline = el("ol.timeline");
     const below = el("button.below", { type: "button", hidden: true }, icon("down"), el("span"));
@@ -96,7 +97,7 @@ export class ThreadView {
     this.#version = -1;
     this.#parts = { title, meta, timeline, below, details, scroll, composer, controls: null };
     this.#root.replaceChildren(
-      el("header.thread-head", {}, this.#backButton(), el("div.thread-title", {}, title, meta), el("span.dot", { "aria-hidden": "true" }), more),
+      el("header.thread-head", {}, this.#backButton(), el("div.thread-title", {}, title, meta), this.#app.mark(), more),
       scroll, el("div.dock", {}, below, composer.element));
     below.addEventListener("click", () => this.#toEnd("smooth"));
     scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });

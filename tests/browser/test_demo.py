@@ -193,6 +193,7 @@ async def test_the_phone_shows_one_pane_at_a_time(demo: str, windows: OpenWindow
     await phone.ask("A question whose title is long enough for two lines", ticket="A-1", body="x" * 400)
     await expect(phone.page.locator("#list")).to_be_hidden()
     await expect(phone.posts).to_be_visible()
+    await expect(phone.page.locator(".thread-head").get_by_text("Live")).to_be_visible()
     width = await phone.page.evaluate("document.documentElement.scrollWidth")
     assert width == 390
     await phone.page.get_by_role("button", name="Properties").click()
@@ -221,6 +222,16 @@ async def test_open_properties_stay_under_the_finger(demo: str, windows: OpenWin
     await expect(phone.page.get_by_role("button", name="New replies below")).to_be_visible()
     await phone.reply("three\n\n" * 3)
     await expect(phone.posts.last).to_be_in_viewport(ratio=1)
+
+
+async def test_a_long_title_leaves_room_on_a_phone(demo: str, windows: OpenWindow) -> None:
+    """A phone shows three lines of a title, and all of it after a tap."""
+    phone = await windows(demo, width=390, height=844)
+    await phone.ask("word " * 39)
+    three_lines = "(title) => title.offsetHeight < 80 && title.scrollHeight > title.offsetHeight"
+    assert await phone.heading.evaluate(three_lines)
+    await phone.heading.click()
+    assert await phone.heading.evaluate("(title) => title.scrollHeight === title.offsetHeight")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
