@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic_core import from_json
+
 from asgi_forum import Forum, ForumEvent, StoredEvent
 
 __all__ = ["Journal", "JournalError"]
@@ -68,7 +70,7 @@ def _read(path: Path) -> list[ForumEvent]:
     events: list[ForumEvent] = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            events.append(ForumEvent.model_validate(json.loads(line)))
+            events.append(ForumEvent.model_validate(from_json(line)))
         except ValueError as error:  # pydantic's is one too
             raise JournalError(f"{path}, line {number}: not an event: {str(error).splitlines()[0]}") from error
     return events

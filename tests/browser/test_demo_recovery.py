@@ -114,12 +114,13 @@ async def test_ctrl_c_ends_it_at_once_with_windows_open(windows: OpenWindow) -> 
         window.may_lose_connection()
 
 
-@pytest.mark.parametrize("kind", ["port", "journal"])
+@pytest.mark.parametrize("kind", ["port", "journal", "nested journal"])
 async def test_a_start_that_fails_says_why_in_one_line(kind: str, tmp_path: Path) -> None:
     """A port in use, or a journal that isn't one, ends the start with status 1 and a sentence, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         journal = tmp_path / "forum.ndjson"
-        journal.write_text(json.dumps({"event_type": "forum.post.added"}) + "\n")
+        line = json.dumps({"event_type": "forum.post.added"}) if kind == "journal" else "[" * 60_000
+        journal.write_text(f"{line}\n")
         port = taken.getsockname()[1]
         process = await start_demo(
             *(("--port", str(port)) if kind == "port" else ("--port", "0", "--journal", str(journal)))
