@@ -42,6 +42,9 @@ __all__ = ["Endpoints", "Publisher", "path_below_mount"]
 Publisher = Callable[[list[ForumEvent]], Awaitable[list[Receipt]]]
 Health = Callable[[], Awaitable[dict[str, Any]]]
 
+_DIGITS = 18
+"""Digits of a length that is certainly too much; Python itself refuses to read numbers of thousands."""
+
 _ADDRESSES = "/stream, /events, /socket, /health and /client.js"
 
 
@@ -167,7 +170,7 @@ async def _body(connection: HTTPConnection, receive: Receive, most: int) -> byte
     """Read the request's body, and no more of it than is taken."""
     too_large = PayloadTooLarge(f"request: expected at most {most} bytes")
     announced = connection.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > most:
+    if announced.isdecimal() and (len(announced) > _DIGITS or int(announced) > most):
         raise too_large
     body = bytearray()
     more = True

@@ -29,19 +29,18 @@ async def publish(source: WritableSource, entries: Sequence[Entry], *, wait: flo
     backoff = Backoff(first=0.05, most=1.0)
     outcome: Outcome = "not_published"
     while True:
+        failure = SourceUnavailable(f"the source has not answered within {wait:g} s", outcome="unknown")
         try:
-            with anyio.CancelScope(deadline=until if wait else math.inf) as scope:
+            with anyio.CancelScope(deadline=until if wait else math.inf):
                 return await source.publish(entries)
         except SourceUnavailable as error:
-            failure: SourceUnavailable = error
+            failure = error
         except ForumError:
             raise
         except Exception as error:
             logger.exception("asgi_forum.publish_failed")
             failure = SourceUnavailable("the source failed; the server's log has the cause")
             failure.__cause__ = error
-        if scope.cancelled_caught:
-            failure = SourceUnavailable(f"the source has not answered within {wait:g} s", outcome="unknown")
         outcome = "not_published" if outcome == failure.outcome == "not_published" else "unknown"
         delay = backoff.delay()
         if anyio.current_time() + delay > until:

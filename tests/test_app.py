@@ -399,8 +399,12 @@ async def test_a_wish_that_is_off_is_refused_at_once(wish: dict[str, Any], error
 async def test_an_observer_may_be_registered_in_a_thread() -> None:
     """Of a plain endpoint, say; and what is no function is refused before anything is kept of it."""
     seen: list[int] = []
+
+    def callback(event: StoredEvent) -> None:
+        seen.append(event.sequence)
+
     async with Forum(handle_signals=False) as forum:
-        unregister = await anyio.to_thread.run_sync(forum.observe, "", lambda event: seen.append(event.sequence))
+        unregister = await anyio.to_thread.run_sync(forum.observe, "", callback)
         await forum.publish(event_type="a.b", ticket="T-1")
         with anyio.fail_after(10):
             while not seen:

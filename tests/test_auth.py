@@ -296,8 +296,12 @@ async def test_what_has_expired_is_not_granted(ago: float) -> None:
 @pytest.mark.anyio
 async def test_a_filter_that_is_none_is_the_hooks_fault(caplog: pytest.LogCaptureFixture) -> None:
     """A hook that writes `Subscription("T-1")` lets nobody see anything, and the log says why."""
+
+    def hook(asked: Subscription) -> Subscription:
+        return replace(asked, filter=cast(Any, "T-1"))
+
     with pytest.raises(InternalError):
-        await ask(lambda asked: Subscription(cast(Any, "T-1")))
+        await ask(hook)
     assert "got filter='T-1', expected a Filter" in caplog.text
 
 

@@ -12,7 +12,6 @@ from importlib.resources import files
 from typing import Any, Protocol, cast
 
 import anyio
-import anyio.lowlevel
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
