@@ -105,6 +105,12 @@ async def test_what_another_address_says_is_another_connection(server: RedisServ
         await until_waiting(server, 3)
 
 
+async def test_two_forums_of_one_log_share_no_connection(server: RedisServer) -> None:
+    """Where they are at different positions, neither could tell which part of the answer is its own."""
+    async with followed(Forum(server.url), Forum(server.url), Forum(server.url, name="other")):
+        await until_waiting(server, 2)
+
+
 @pytest.mark.parametrize("accident", ["replaced", "spoilt"])
 async def test_what_happens_to_one_log_is_no_matter_of_the_others(server: RedisServer, accident: str) -> None:
     """One is deleted and grows anew, or its key is used for something else: the other one misses nothing, and has no reset."""

@@ -98,7 +98,7 @@ class Feed:
     """
 
     def __init__(self, connections: Connections) -> None:
-        self.users: int = 0
+        self.logs: set[str] = set()
         self._connections = connections
         self._followers: list[Follower] = []
         self._reading: anyio.CancelScope | None = None
@@ -177,22 +177,26 @@ _feeds: RunVar[dict[Hashable, list[Feed]]] = RunVar("asgi_forum.redis.feeds")
 
 
 @asynccontextmanager
-async def shared_feed(place: Hashable, connect: Callable[[], Connections]) -> AsyncGenerator[Feed]:
-    """Give the feed of a place, the same to (up to 16) forums of this event loop; the last one who leaves closes it."""
+async def shared_feed(place: Hashable, log: str, connect: Callable[[], Connections]) -> AsyncGenerator[Feed]:
+    """
+    Give a feed of a place for a log, the same to up to 16 forums of this event loop; the last one who leaves closes it.
+
+    A log is there once: Redis' answer tells the streams by their names, not by the positions that were asked for.
+    """
     try:
         feeds = _feeds.get()
     except LookupError:
         _feeds.set(feeds := {})
     here = feeds.setdefault(place, [])
-    feed = next((each for each in here if each.users < _FORUMS), None)
+    feed = next((each for each in here if len(each.logs) < _FORUMS and log not in each.logs), None)
     if feed is None:
         here.append(feed := Feed(connect()))
-    feed.users += 1
+    feed.logs.add(log)
     try:
         yield feed
     finally:
-        feed.users -= 1
-        if not feed.users:
+        feed.logs.discard(log)
+        if not feed.logs:
             here.remove(feed)
             if not here:
                 feeds.pop(place, None)

@@ -155,7 +155,7 @@ class RedisSource:
         One connection waits for it, the same for all forums of this event loop whose logs are there.
         """
         new = True
-        async with shared_feed(self._place(), lambda: self._connect(1)) as feed:
+        async with shared_feed(self._place(), self._keys.log, lambda: self._connect(1)) as feed:
             while True:
                 page = await self._read_on(after)
                 deliver(page)
