@@ -4,7 +4,8 @@ A forum's log in Redis against a bare loop of XADD and XREAD, side by side in on
     python -m benchmarks.redis_log [--repeats 5] [--events 2000] [--seconds 10]
 
 It starts a redis-server of its own, and prints a Markdown table: medians of all repeats, which take turns. Both sides run in this
-process, on redis-py with hiredis; the bare loop checks nothing, remembers no ids, and encodes its JSON once.
+process, on redis-py with hiredis, and both are as two processes would be: each of the two follows the log, one publishes, and one
+hands out what comes. The bare loop checks nothing, remembers no ids, and encodes its JSON once.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Bare:
     def __init__(self, url: str) -> None:
         """Use a stream of its own."""
         self.url = url
+        self.tasks: list[asyncio.Task[None]] = []
         self.redis: Redis = Redis.from_url(url)
         self.key = f"bare:{uuid4().hex}"
         self.body = b"{%b}" % Entry.of(event()).body
@@ -58,20 +60,26 @@ class Bare:
                 pipe.xadd(self.key, {"event": self.body}, id="0-*")
             await pipe.execute()
 
-    async def follow(self, count: int, came: Callable[[int], None]) -> None:
-        """Read so many entries as they come."""
-        reader: Redis = Redis.from_url(self.url, socket_timeout=30)
-        last, seen = "0-0", 0
-        while seen < count:
-            for _, entries in await reader.xread({self.key: last}, count=100, block=1000):
-                for _ in entries:
-                    came(seen)
-                    seen += 1
-                last = entries[-1][0]
-        await reader.aclose()
+    async def begin(self, came: Callable[[], None]) -> None:
+        """Follow from now on, twice; one of the two tells what comes."""
+        self.tasks = [asyncio.create_task(self._follow(each)) for each in (came, lambda: None)]
+
+    async def _follow(self, came: Callable[[], None]) -> None:
+        last = "0-0"
+        async with Redis.from_url(self.url, socket_timeout=30) as reader:
+            while True:
+                reply = await reader.xread({self.key: last}, count=100, block=1000)
+                for stream in reply.values() if isinstance(reply, dict) else [entries for _, entries in reply]:
+                    entries = stream[0] if stream and isinstance(stream[0][0], list | tuple) else stream
+                    for _ in entries:
+                        came()
+                    last = entries[-1][0]
 
     async def close(self) -> None:
         """Let go."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
         await self.redis.aclose()
 
 
@@ -82,6 +90,7 @@ class Ours:
         """Use a log of its own."""
         name = uuid4().hex
         self.publisher, self.follower = Forum(url, name=name), Forum(url, name=name)
+        self.tasks: list[asyncio.Task[None]] = []
 
     async def publish(self, count: int) -> None:
         """Publish so many events, one after the other."""
@@ -95,15 +104,21 @@ class Ours:
         for _ in range(count // BATCH):
             await self.publisher.publish_many([event() for _ in range(BATCH)])
 
-    async def follow(self, count: int, came: Callable[[int], None]) -> None:
-        """Read so many events as they come."""
+    async def begin(self, came: Callable[[], None]) -> None:
+        """Follow from now on: each forum does, and one has a subscriber."""
+        await self.publisher.health()
+        self.tasks = [asyncio.create_task(self._follow(came))]
+
+    async def _follow(self, came: Callable[[], None]) -> None:
         async with self.follower.subscribe(cursor="earliest") as events:
-            for number in range(count):
-                await anext(events)
-                came(number)
+            async for _ in events:
+                came()
 
     async def close(self) -> None:
         """Let go."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks)
         await self.publisher.aclose()
         await self.follower.aclose()
 
@@ -140,30 +155,29 @@ async def rate(url: str, figures: Figures, name: str, work: Callable[[int], Awai
     figures.add(f"{name}: µs of CPU an event, Redis", (await redis_cpu(url) - cpu) / count * 1e6)
 
 
-async def latency(url: str, figures: Figures, side: Side, seconds: float) -> None:
+async def latency(url: str, figures: Figures, side: Side, arrivals: list[float], seconds: float) -> None:
     """Publish at a steady rate, and take the time until each event has come."""
-    count = int(seconds * RATE)
     sent: list[float] = []
-    took: list[float] = []
-    following = asyncio.create_task(side.follow(count, lambda number: took.append(time.perf_counter() - sent[number])))
-    await asyncio.sleep(0.5)
     cpu = await redis_cpu(url)
-    for _ in range(count):
+    for _ in range(int(seconds * RATE)):
         sent.append(time.perf_counter())
         await side.publish(1)
         await asyncio.sleep(1 / RATE)
-    await following
-    took.sort()
+    while len(arrivals) < len(sent):  # noqa: ASYNC110  # an event to wait for would be paid for at each arrival
+        await asyncio.sleep(0.01)
+    took = sorted(came - gone for came, gone in zip(arrivals, sent, strict=True))
     figures.add("50 events a second: ms from publish to delivery, p50", took[len(took) // 2] * 1e3)
     figures.add("50 events a second: ms from publish to delivery, p99", took[len(took) * 99 // 100] * 1e3)
-    figures.add("50 events a second: µs of CPU an event, Redis", (await redis_cpu(url) - cpu) / count * 1e6)
+    figures.add("50 events a second: µs of CPU an event, Redis", (await redis_cpu(url) - cpu) / len(sent) * 1e6)
 
 
 async def repeat(url: str, sides: dict[type[Bare] | type[Ours], Figures], events: int, seconds: float) -> None:
     """Measure each side once."""
     for kind, figures in sides.items():
-        side = kind(url)
-        await latency(url, figures, side, seconds)
+        side, arrivals = kind(url), list[float]()
+        await side.begin(lambda: arrivals.append(time.perf_counter()))  # noqa: B023
+        await asyncio.sleep(0.5)
+        await latency(url, figures, side, arrivals, seconds)
         await rate(url, figures, "one by one", side.publish, events)
         await rate(url, figures, "in batches of 100", side.publish_many, events * 5)
         await side.close()

@@ -28,13 +28,14 @@ def test_the_redis_source_is_at_the_door() -> None:
     assert run(program) == "asgi_forum.sources.redis.source redis"
 
 
-def test_without_redis_the_extra_is_named() -> None:
+@pytest.mark.parametrize("missing", ["redis", "hiredis"])
+def test_without_redis_the_extra_is_named(missing: str) -> None:
     """The import of the one name fails, with the command to install what is missing; the others are there."""
     program = (
-        "import sys\nsys.modules['redis'] = None\nfrom asgi_forum.sources import MemorySource\n"
+        f"import sys\nsys.modules['{missing}'] = None\nfrom asgi_forum.sources import MemorySource\n"
         "try:\n    from asgi_forum.sources import RedisSource\nexcept ImportError as error:\n    print(error)"
     )
-    assert run(program) == "a log in Redis needs redis: pip install 'asgi-forum[redis]'"
+    assert run(program) == f"a log in Redis needs {missing}: pip install 'asgi-forum[redis]'"
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

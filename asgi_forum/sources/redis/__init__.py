@@ -3,8 +3,9 @@
 try:
     from asgi_forum.sources.redis.source import RedisSource
 except ModuleNotFoundError as _error:
-    if (_error.name or "").partition(".")[0] != "redis":
+    _missing = (_error.name or "").partition(".")[0]
+    if _missing not in ("redis", "hiredis"):
         raise
-    raise ImportError("a log in Redis needs redis: pip install 'asgi-forum[redis]'", name="redis") from _error
+    raise ImportError(f"a log in Redis needs {_missing}: pip install 'asgi-forum[redis]'", name=_missing) from _error
 
 __all__ = ["RedisSource"]

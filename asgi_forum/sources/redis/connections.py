@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any, Protocol, cast
 
 import anyio
+import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
 
@@ -19,6 +20,9 @@ from asgi_forum.errors import SourceUnavailable
 from asgi_forum.sources.redis.failures import moved, told
 
 __all__ = ["Command", "Connections", "Place", "Reply", "Script", "cut_off"]
+
+# hiredis' own types take tuples of one word only.
+_pack: Callable[[tuple[str | bytes | int, ...]], bytes] = cast(Any, hiredis).pack_command
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -104,12 +108,15 @@ class Connections:
             generation = self._generation
             try:
                 async with self._connection() as connection:
-                    packed = connection.pack_commands(commands)
-                    with anyio.fail_after(self._timeout):
+                    packed = b"".join([_pack(tuple(each)) for each in commands])
+                    with anyio.fail_after(self._timeout) as clock:
                         await connection.send_packed_command(packed, check_health=False)
-                    sent = True
-                    first = await self._answer(connection, patience)
-                    replies = [first, *[await self._answer(connection, 0.0) for _ in commands[1:]]]
+                        sent = True
+                        clock.deadline = anyio.current_time() + self._timeout + patience
+                        replies = [await _answer(connection)]
+                        if patience:
+                            clock.deadline = anyio.current_time() + self._timeout
+                        replies += [await _answer(connection) for _ in commands[1:]]
             except (exceptions.RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                 await self._forget(generation)
                 raise told(error, sent=sent) from error
@@ -143,25 +150,17 @@ class Connections:
             await self._forget(self._generation)
             await self._place.close()
 
-    async def _answer(self, connection: AbstractConnection, patience: float) -> Reply:
-        # redis-py's own time-out would answer None, as Redis does where there is nothing, and leave the answer to whoever asks next.
-        read = cast("Callable[..., Awaitable[Reply]]", connection.read_response)
-        try:
-            with anyio.fail_after(self._timeout + patience):
-                return await read(disable_decoding=True)
-        except exceptions.ConnectionError:
-            raise
-        except exceptions.ResponseError as error:
-            return error
-
     @asynccontextmanager
     async def _place_in_time(self) -> AsyncGenerator[None]:
         """Be one of the `most`; SourceUnavailable where the others, who wait for Redis, leave no place."""
         try:
-            with anyio.fail_after(self._timeout):
-                await self._limit.acquire()
-        except TimeoutError as error:
-            raise told(error, sent=False) from error
+            self._limit.acquire_nowait()
+        except anyio.WouldBlock:
+            try:
+                with anyio.fail_after(self._timeout):
+                    await self._limit.acquire()
+            except TimeoutError as error:
+                raise told(error, sent=False) from error
         try:
             yield
         finally:
@@ -211,6 +210,17 @@ class Connections:
         idle, self._idle = self._idle, []
         for connection in idle:
             await cut_off(connection)
+
+
+async def _answer(connection: AbstractConnection) -> Reply:
+    # redis-py's own time-out would answer None, as Redis does where there is nothing, and leave the answer to whoever asks next.
+    read = cast("Callable[..., Awaitable[Reply]]", connection.read_response)
+    try:
+        return await read(disable_decoding=True)
+    except exceptions.ConnectionError:
+        raise
+    except exceptions.ResponseError as error:
+        return error
 
 
 async def _stale(connection: AbstractConnection) -> bool:
