@@ -12,13 +12,14 @@ from typing import cast
 from asgi_forum.errors import ConfigurationError
 from asgi_forum.sources.base import EventSource
 
-__all__ = ["GROUP", "KEEP_ALL", "SourceFactory", "SourceOptions", "open_url", "registered"]
+__all__ = ["GROUP", "KEEP_ALL", "SourceFactory", "SourceOptions", "described", "open_url", "registered"]
 
 GROUP = "asgi_forum.sources"
 
 KEEP_ALL = 2**53 - 1
 """What to `retain` for one who uses a log that others keep: nothing is trimmed then, whatever their settings are."""
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -50,6 +51,12 @@ SourceFactory = Callable[[str, SourceOptions], EventSource]
 """Makes a source of a URL; raises ConfigurationError where the URL is off. It connects to nothing: `open` does."""
 
 
+def described(url: str) -> str:
+    """Say of which scheme a URL is, and no more of it: all else may be of a password."""
+    found = _SCHEME.match(url)
+    return f"a URL of the scheme {found[1][:20]!r}" if found else "a URL without a scheme"
+
+
 def registered(url: str) -> bool:
     """Whether a URL is one of a source: whether somebody registered its scheme."""
     scheme, separator, _ = url.partition("://")
@@ -61,9 +68,8 @@ def open_url(url: str, options: SourceOptions) -> EventSource:
     scheme, separator, _ = url.partition("://")
     known = {each.name: each for each in entry_points(group=GROUP)}
     if not separator or scheme not in known:
-        # The URL itself is not shown: it may hold a password.
         schemes = ", ".join(f"{name}://" for name in sorted(known))
-        raise ConfigurationError(f"source: got a URL of the scheme {scheme[:20]!r}, expected one of {schemes}")
+        raise ConfigurationError(f"source: got {described(url)}, expected one of {schemes}")
     try:
         factory = cast("SourceFactory", known[scheme].load())
     except ImportError as error:

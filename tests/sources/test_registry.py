@@ -34,6 +34,16 @@ def test_a_scheme_that_nobody_registered_is_refused(url: str) -> None:
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "url", ["secret", "//secret", "me:secret@host", "secret!://host", "Secret://host", "1secret://"]
+)
+def test_only_a_scheme_is_shown_as_one(url: str) -> None:
+    """Whatever else stands where a URL has its scheme may be of a password."""
+    with pytest.raises(ConfigurationError, match="a URL without a scheme") as caught:
+        open_url(url, SourceOptions())
+    assert "secret" not in caught.value.message.lower()
+
+
 def test_what_a_source_refuses_is_refused() -> None:
     """The rest of the URL is the source's own affair."""
     with pytest.raises(ConfigurationError, match="memory://x"):
