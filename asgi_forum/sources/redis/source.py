@@ -357,13 +357,15 @@ def _receipt(key: CursorKey, entries: Sequence[Entry], index: int, answer: Seque
 
 
 def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigurationError(f"{name}: got {value!r}, expected seconds above 0")
+    # Scripts get milliseconds: less than one would be none, which stands for ever.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value < math.inf:
+        raise ConfigurationError(f"{name}: got {value!r}, expected seconds, 0.001 at least")
     return float(value)
 
 
 def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or value != int(value) or value < 0:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or value < 0:
         raise ConfigurationError(f"{name}: got {value!r}, expected an integer from 0 on")
     return int(value)
 
@@ -379,7 +381,8 @@ def _split_settings(url: str, settings: Mapping[str, Any]) -> tuple[str, dict[st
         try:
             found[name] = float(value)
         except ValueError:
-            raise ConfigurationError(f"source: the URL's {name}: got {value[:20]!r}, expected a number") from None
+            # What it got is not shown: it may be of a password that was not percent-encoded.
+            raise ConfigurationError(f"source: the URL's {name}: expected a number") from None
     return base + (f"?{urlencode(rest)}" if rest else ""), found
 
 
