@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from tests.redis.servers import RedisServer, free_port, running, wait_until
 
-__all__ = ["Cluster", "Watched", "clustered", "watched"]
+__all__ = ["SERVICE", "Cluster", "Watched", "clustered", "sentinel", "watched"]
 
 SERVICE = "main"
 _BUS = 10000
@@ -20,15 +20,15 @@ _BUS = 10000
 class _Sentinel(RedisServer):
     """A Sentinel, with its configuration in a file that it rewrites."""
 
-    def __init__(self, folder: Path, master: int) -> None:
-        """Say which master it watches, alone."""
+    def __init__(self, folder: Path, master: int, *lines: str) -> None:
+        """Say which master it watches, alone; `lines` are more of its configuration."""
         super().__init__(folder)
         folder.mkdir(parents=True)
         config = folder / "sentinel.conf"
         config.write_text(
             f"sentinel monitor {SERVICE} 127.0.0.1 {master} 2\n"
             f"sentinel down-after-milliseconds {SERVICE} 700\n"
-            f"sentinel failover-timeout {SERVICE} 3000\n"
+            f"sentinel failover-timeout {SERVICE} 3000\n" + "".join(f"{line}\n" for line in lines)
         )
         self._config = config
 
@@ -61,6 +61,18 @@ class Watched:
         self.master.kill()
         self.replica.go_on()
         wait_until(lambda: b"role:master" in self.replica.command("INFO", "replication"))
+
+
+@contextmanager
+def sentinel(master: int, *lines: str) -> Generator[RedisServer]:
+    """Run one Sentinel until the block ends: it watches the master on a port; `lines` are more of its configuration."""
+    with TemporaryDirectory(prefix="sentinel") as folder:
+        server = _Sentinel(Path(folder) / "one", master, *lines)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import ssl
 
 from redis import exceptions
 
 from asgi_forum.errors import ConfigurationError, Outcome, SourceUnavailable
 
-__all__ = ["forbidden", "misconfigured", "moved", "told"]
+__all__ = ["forbidden", "misconfigured", "moved", "stranger", "told", "unproven"]
 
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
@@ -52,7 +53,8 @@ def moved(error: Exception) -> bool:
     return _text(error).startswith(_ELSEWHERE)
 
 
-def _is_stranger(error: Exception) -> bool:
+def stranger(error: Exception) -> bool:
+    """Whether Redis refuses the user or the password."""
     return isinstance(error, exceptions.AuthenticationError) or _text(error).startswith(("NOAUTH", "WRONGPASS"))
 
 
@@ -63,10 +65,19 @@ def forbidden(error: Exception) -> bool:
     )
 
 
+def unproven(error: BaseException | None) -> str:
+    """Say what is wrong with the certificate of a server; nothing where that is not what was."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 def misconfigured(error: SourceUnavailable) -> ConfigurationError | None:
     """Return what to raise at the start, where only somebody who sets things right can help; None where waiting does."""
     cause = error.__cause__
-    if isinstance(cause, Exception) and (_is_stranger(cause) or forbidden(cause)):
+    if isinstance(cause, Exception) and (stranger(cause) or forbidden(cause)):
         return ConfigurationError(str(error))
     return None
 
@@ -79,7 +90,9 @@ def told(error: Exception, *, sent: bool) -> SourceUnavailable:
     a command, is an outage as well: it may come while streams are open, and be mended while they are.
     """
     text = _CREDENTIALS.sub("//", _text(error))
-    if _is_stranger(error):
+    if unproven(error) not in text:
+        text += f" {unproven(error)}"  # redis-py 5 does not say it
+    if stranger(error):
         return SourceUnavailable(f"Redis refuses the user or password of the source: {text}", outcome="not_published")
     if forbidden(error):
         text = f"Redis does not permit what a forum needs (see docs/redis.md): {text}"

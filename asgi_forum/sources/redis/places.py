@@ -3,60 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import signature
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import anyio
 from redis import exceptions
-from redis.asyncio import Redis, RedisCluster, Sentinel
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
-from redis.asyncio.retry import Retry
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
-from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from asgi_forum.errors import ConfigurationError
-from asgi_forum.sources.redis.connections import Place, cut_off
+from asgi_forum.sources.redis.connections import Place, Reply, cut_off
+from asgi_forum.sources.redis.failures import forbidden, stranger, unproven
+from asgi_forum.sources.redis.urls import Address, Options, connection_options, options_of, read_url
 
-__all__ = ["SCHEMES", "place_of_client", "place_of_url"]
+__all__ = ["place_of_client", "place_of_url"]
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-
-_OURS = ("socket_timeout", "socket_connect_timeout", "retry", "retry_on_timeout", "retry_on_error", "decode_responses")
-"""Options that the forum sets itself, whatever a URL or a client has: a blocking read needs its own, and retries are ours."""
-
-_NOT_FOR_CONNECTIONS = (
-    "connection_pool",
-    "maint_notifications_config",
-    "maint_notifications_pool_handler",
-    "event_dispatcher",
-    "himport_registry",
-    "oss_cluster_maint_notifications_handler",
-)
-
-_Options = dict[str, Any]
-_Address = tuple[str, int]
-_Remap = Callable[[_Address], _Address]
+_Remap = Callable[[Address], Address]
 _Kind = Callable[..., AbstractConnection]
 """A class of connections, which is called with options that a URL or a client gave."""
 
 
-def _names(kind: type) -> set[str]:
-    """The options that a class of redis-py takes, but for those that say where."""
-    found = {name for each in kind.__mro__ for name in signature(vars(each).get("__init__", object)).parameters}
-    return found - {"self", "args", "kwargs", "host", "port", "db", "path", "startup_nodes"}
-
-
-def _options(given: Mapping[str, Any], timeout: float) -> _Options:
-    kept = {name: value for name, value in given.items() if name not in (*_OURS, *_NOT_FOR_CONNECTIONS)}
-    return {
-        **kept,
-        "socket_timeout": None,  # Connections times each answer
-        "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
-        "client_name": kept.get("client_name") or "asgi_forum",
-    }
+async def _asked(connection: AbstractConnection, *command: str) -> Reply:
+    """Ask one question over a connection of its own."""
+    read = cast("Callable[..., Awaitable[Reply]]", connection.read_response)
+    try:
+        with anyio.fail_after(connection.socket_connect_timeout):
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own has no types
+            await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+            return await read(disable_decoding=True)
+    finally:
+        await cut_off(connection)
 
 
 class _Server:
@@ -64,9 +41,12 @@ class _Server:
 
     slot = None
 
-    def __init__(self, kind: _Kind, options: _Options) -> None:
+    def __init__(self, kind: _Kind, options: Options) -> None:
         self._kind = kind
         self._options = options
+
+    def __str__(self) -> str:
+        return f"{self._options.get('host')}:{self._options.get('port')}"
 
     async def connection(self) -> AbstractConnection:
         """Return a connection to it."""
@@ -77,25 +57,82 @@ class _Server:
 
 
 class _Master:
-    """The master that Sentinels name for a service, asked anew for each connection."""
+    """
+    The master that Sentinels name for a service, asked anew for each connection.
+
+    redis-py's own Sentinel would do, but some of its errors show the passwords of the Sentinels. others: how many more of them a
+    Sentinel has to know of, to be believed. at: the master's host, where it is reached at another than they name.
+    """
 
     slot = None
 
-    def __init__(self, sentinel: Sentinel, service: str, kind: _Kind, options: _Options) -> None:
-        self._sentinel = sentinel
+    def __init__(
+        self,
+        sentinels: Sequence[_Server],
+        service: str,
+        kind: _Kind,
+        options: Options,
+        *,
+        others: int = 0,
+        at: str | None = None,
+    ) -> None:
+        self._sentinels = sentinels
         self._service = service
         self._kind = kind
         self._options = options
+        self._others = others
+        self._at = at
 
     async def connection(self) -> AbstractConnection:
         """Return a connection to the master of now."""
-        host, port = cast("tuple[str, int]", await self._sentinel.discover_master(self._service))
-        return self._kind(**{**self._options, "host": host, "port": port})
+        failures: list[str] = []
+        refusal: exceptions.RedisError | None = None
+        for sentinel in self._sentinels:
+            try:
+                state = await _asked(await sentinel.connection(), "SENTINEL", "MASTER", self._service)
+            except (exceptions.RedisError, OSError, TimeoutError) as error:
+                if stranger(error):
+                    refusal = exceptions.AuthenticationError(f"the Sentinel at {sentinel}: {error}")
+                elif forbidden(error):
+                    refusal = exceptions.NoPermissionError(f"the Sentinel at {sentinel}: {error}")
+                failures.append(f"{sentinel} ({_cause(error)})")
+                continue
+            found = self._master(_fields(state))
+            if found is not None:
+                self._sentinels = [sentinel, *(each for each in self._sentinels if each is not sentinel)]
+                return self._kind(**{**self._options, "host": self._at or found[0], "port": found[1]})
+            failures.append(f"{sentinel} (it is down, or the Sentinel is alone)")
+        # Where only somebody who sets it right can help, it must not pass for an outage.
+        raise refusal or exceptions.ConnectionError(
+            f"no Sentinel has a master for {self._service!r}: {', '.join(failures)}"
+        )
 
     async def close(self) -> None:
-        """Close the connections to the Sentinels."""
-        for each in self._sentinel.sentinels:
-            await each.aclose()
+        """Nothing is held."""
+
+    def _master(self, state: Mapping[str, str]) -> Address | None:
+        """Return the master's address, where the Sentinel holds it to be up, and may be believed."""
+        flags = state.get("flags", "").split(",")
+        if "master" not in flags or not {"s_down", "o_down"}.isdisjoint(flags):
+            return None
+        if int(state.get("num-other-sentinels", 0)) < self._others:
+            return None
+        return state["ip"], int(state["port"])
+
+
+def _fields(reply: Reply) -> dict[str, str]:
+    """Return what Redis says in names and values: a map with RESP3, else a list."""
+    pairs = cast(
+        "Mapping[bytes, bytes]", reply if isinstance(reply, Mapping) else dict(zip(*[iter(reply)] * 2, strict=True))
+    )
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in pairs.items()}
+
+
+def _cause(error: Exception) -> str:
+    """Say what went wrong, but in no words of redis-py's: what these hold differs from version to version."""
+    if isinstance(error, exceptions.ResponseError):
+        return str(error)
+    return unproven(error) or type(error).__name__
 
 
 class _Node:
@@ -106,7 +143,7 @@ class _Node:
     """
 
     def __init__(
-        self, nodes: Sequence[_Address], key: str, kind: _Kind, options: _Options, remap: _Remap | None = None
+        self, nodes: Sequence[Address], key: str, kind: _Kind, options: Options, remap: _Remap | None = None
     ) -> None:
         self._nodes = nodes
         self.slot: int = key_slot(key.encode())
@@ -136,17 +173,9 @@ class _Node:
     def _at(self, host: str, port: int) -> AbstractConnection:
         return self._kind(**{**self._options, "host": host, "port": port})
 
-    async def _primaries(self, node: _Address) -> list[tuple[int, int, _Address]]:
+    async def _primaries(self, node: Address) -> list[tuple[int, int, Address]]:
         """Ask a node which slots are where: the first, the last, and the primary's address, of each range."""
-        connection = self._at(*node)
-        read = cast("Callable[..., Awaitable[Sequence[Any]]]", connection.read_response)
-        try:
-            with anyio.fail_after(self._options["socket_connect_timeout"]):
-                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own has no types
-                await connection.send_packed_command(connection.pack_command("CLUSTER", "SLOTS"), check_health=False)
-                ranges = await read(disable_decoding=True)
-        finally:
-            await cut_off(connection)
+        ranges = await _asked(self._at(*node), "CLUSTER", "SLOTS")
         # A node that does not know its own name gives none: it is the one that was asked.
         return [
             (first, last, self._remap(((primary[0] or b"").decode() or node[0], primary[1])))
@@ -154,7 +183,7 @@ class _Node:
         ]
 
 
-def _same(address: _Address) -> _Address:
+def _same(address: Address) -> Address:
     return address
 
 
@@ -164,33 +193,21 @@ def place_of_url(url: str, key: str, *, timeout: float) -> Place:
 
     Raises ConfigurationError for a URL that is off; its message holds no credentials.
     """
-    scheme = url.partition("://")[0]
-    try:
-        if scheme not in SCHEMES:
-            raise ValueError(f"the scheme is {scheme[:20]!r}, expected one of {', '.join(SCHEMES)}")
-        base, _, kind = scheme.partition("+")
-        if not kind:
-            return _server(url, timeout)
-        hosts, user, rest = _split(url)
-        given: _Options = dict(
-            parse_url(f"{base}://{user}{hosts[0][0]}:{hosts[0][1]}{rest if kind == 'cluster' else _query(rest)}")
-        )
-        tls: type[AbstractConnection] = SSLConnection if base == "rediss" else Connection
-        if kind == "cluster":
-            if int(given.get("db") or 0):
-                raise ValueError("a Redis Cluster has the database 0 only")
-            return _tried(_Node(hosts, key, tls, _options(given, timeout)), tls, _options(given, timeout))
-        return _sentinel(hosts, rest, given, tls, timeout)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"source: the {scheme[:20]}:// URL is off: {error}") from None
+    where = read_url(url, timeout)
+    if where.group == "cluster":
+        return _Node(where.hosts, key, where.kind, where.options)
+    if where.group == "sentinel":
+        sentinels = [_Server(where.kind, {**where.sentinel, "host": host, "port": port}) for host, port in where.hosts]
+        return _Master(sentinels, where.service, where.kind, where.options)
+    return _Server(where.kind, where.options)
 
 
 def place_of_client(client: object, key: str, *, timeout: float) -> Place:
     """Return where a client of the app's own has its data; it is asked for its settings only. ConfigurationError where it is none."""
     if isinstance(client, RedisCluster):
-        options = _options(client.connection_kwargs, timeout)
+        options = connection_options(client.connection_kwargs, timeout)
         kind = cast("type[AbstractConnection]", client.connection_kwargs.get("connection_class", Connection))
-        options = {name: value for name, value in options.items() if name in _names(kind)}
+        options = {name: value for name, value in options.items() if name in options_of(kind)}
         nodes = [(str(each.host), int(each.port)) for each in client.nodes_manager.startup_nodes.values()]
         return _Node(nodes, key, kind, options, getattr(client.nodes_manager, "address_remap", None))
     if not isinstance(client, Redis):
@@ -198,63 +215,22 @@ def place_of_client(client: object, key: str, *, timeout: float) -> Place:
             f"source: got {type(client).__module__}.{type(client).__qualname__}, expected a URL or a client of redis.asyncio"
         )
     pool: Any = client.connection_pool
-    options = _options(pool.connection_kwargs, timeout)
+    options = connection_options(pool.connection_kwargs, timeout)
     if isinstance(pool, SentinelConnectionPool):
-        tls: type[AbstractConnection] = (
-            SSLConnection if issubclass(pool.connection_class, SSLConnection) else Connection
-        )
-        sentinels = cast("Any", pool)
-        return _Master(sentinels.sentinel_manager, str(sentinels.service_name), tls, options)
+        return _master_of_client(pool, options, timeout)
     return _Server(pool.connection_class, options)
 
 
-def _server(url: str, timeout: float) -> Place:
-    given = dict(parse_url(url))
-    kind = cast("type[AbstractConnection]", given.pop("connection_class", Connection))
-    options = _options(given, timeout)
-    return _tried(_Server(kind, options), kind, options)
-
-
-def _tried(place: Place, kind: _Kind, options: _Options) -> Place:
-    """Return a place whose connections can be made: an option that redis-py does not know is told now, not at first use."""
-    try:
-        kind(**options)
-    except TypeError as error:
-        raise ValueError(f"{str(error).partition(') ')[2] or error}") from None
-    return place
-
-
-def _sentinel(
-    hosts: Sequence[tuple[str, int]], rest: str, given: _Options, kind: type[AbstractConnection], timeout: float
-) -> Place:
-    path = [unquote(part) for part in urlsplit(rest).path.split("/") if part]
-    if not 1 <= len(path) <= 2:
-        raise ValueError("expected redis+sentinel://HOST:PORT[,HOST:PORT...]/SERVICE[/DATABASE]")
-    theirs = {name.removeprefix("sentinel_"): given.pop(name) for name in list(given) if name.startswith("sentinel_")}
-    options = _options({**given, "db": int(path[1]) if len(path) == 2 else 0}, timeout)
-    theirs = {**_options(theirs, timeout), "socket_timeout": timeout}
-    if issubclass(kind, SSLConnection):
-        theirs["ssl"] = True
-    sentinel: Sentinel = Sentinel(hosts, sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]  # redis-py's own has no types
-    return _tried(_Master(sentinel, path[0], kind, options), kind, options)
-
-
-def _split(url: str) -> tuple[list[tuple[str, int]], str, str]:
-    """Split a URL of several hosts: the hosts, user and password as they stand before them (with `@`), and what follows."""
-    authority, separator, rest = url.partition("://")[2].partition("/")
-    if "?" in authority:
-        authority, _, query = authority.partition("?")
-        separator, rest = "?", query
-    user, at, hosts = authority.rpartition("@")
-    found: list[tuple[str, int]] = []
-    for each in hosts.split(","):
-        parts = urlsplit(f"//{each}")
-        if not parts.hostname:
-            raise ValueError("expected HOST:PORT[,HOST:PORT...]")
-        found.append((parts.hostname, parts.port or (26379 if "+sentinel" in url.partition("://")[0] else 6379)))
-    return found, f"{user}{at}", f"{separator}{rest}"
-
-
-def _query(rest: str) -> str:
-    query = urlsplit(rest).query
-    return f"?{urlencode(parse_qsl(query))}" if query else ""
+def _master_of_client(pool: Any, options: Options, timeout: float) -> Place:
+    """Ask the Sentinels that a client asks, over connections of our own: the app may use its own for more."""
+    tls: type[AbstractConnection] = SSLConnection if issubclass(pool.connection_class, SSLConnection) else Connection
+    manager = pool.sentinel_manager
+    theirs = [each.connection_pool for each in manager.sentinels]
+    return _Master(
+        [_Server(each.connection_class, connection_options(each.connection_kwargs, timeout)) for each in theirs],
+        str(pool.service_name),
+        tls,
+        options,
+        others=manager.min_other_sentinels,
+        at=getattr(manager, "_force_master_ip", None),  # redis-py 5 has no such thing
+    )
