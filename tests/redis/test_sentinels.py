@@ -23,8 +23,9 @@ SECRET = "s3cret"
 
 @pytest.fixture(scope="module")
 def guarded(redis_server: RedisServer) -> Iterator[RedisServer]:
-    """A Sentinel with a password, and a user who may not ask it anything."""
-    with sentinel(redis_server.port, "requirepass right", "user mute on >right +client|setname") as server:
+    """A Sentinel with a password, a user who may not ask it anything, and one who may ask what docs/redis.md lists."""
+    users = ("user mute on >right +client|setname", "user asking on >right +client|setname +sentinel|master")
+    with sentinel(redis_server.port, "requirepass right", *users) as server:
         yield server
 
 
@@ -111,10 +112,13 @@ async def test_a_sentinels_user_who_may_not_ask_is_told_at_the_start(guarded: Re
     assert "sentinel|master" in str(error)
 
 
+@pytest.mark.parametrize("user", ["", "&sentinel_username=asking"])
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_the_right_password_is_taken(guarded: RedisServer, redis_server: RedisServer, protocol: int) -> None:
+async def test_the_right_password_is_taken(
+    guarded: RedisServer, redis_server: RedisServer, user: str, protocol: int
+) -> None:
     """Of the Sentinel; the master has none."""
-    url = url_of(guarded.port, query=f"&sentinel_password=right&sentinel_protocol={protocol}")
+    url = url_of(guarded.port, query=f"{user}&sentinel_password=right&sentinel_protocol={protocol}")
     async with opened(redis_server, url=url) as source:
         assert (await source.publish(entries(1)))[0].sequence == 1
 

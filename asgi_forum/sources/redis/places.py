@@ -132,7 +132,10 @@ def _cause(error: Exception) -> str:
     """Say what went wrong, but in no words of redis-py's: what these hold differs from version to version."""
     if isinstance(error, exceptions.ResponseError):
         return str(error)
-    return unproven(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return unproven(error) or type(cause or error).__name__
 
 
 class _Node:
