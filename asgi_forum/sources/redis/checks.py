@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 
 from redis import exceptions
 
 from asgi_forum.errors import ConfigurationError
-from asgi_forum.sources.redis.connections import Connections
+from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.failures import forbidden, told
 from asgi_forum.sources.redis.keys import LogKeys
 
 __all__ = ["check_readable", "check_server"]
 
 logger: logging.Logger = logging.getLogger("asgi_forum.redis")
+
+_PERMITTED = Script.load("permitted")
 
 _OLDEST = (7, 0)
 
@@ -25,9 +28,10 @@ def _info(text: bytes) -> dict[str, str]:
 
 
 async def check_server(connections: Connections, keys: LogKeys) -> None:
-    """Do what `check_readable` does, and log a warning where the user may not publish."""
-    await check_readable(connections, keys)
-    await _check_writing(connections, keys)
+    """Do what `check_readable` does, and log a warning where the user may not do all that publishing and trimming need."""
+    writing = await _look(connections, keys)
+    if writing:
+        logger.warning("asgi_forum.redis_read_only: this user may not publish, or not trim: it may not run %s", writing)
 
 
 async def check_readable(connections: Connections, keys: LogKeys) -> None:
@@ -35,14 +39,30 @@ async def check_readable(connections: Connections, keys: LogKeys) -> None:
     Look at the server once. ConfigurationError names a version that is too old; what only warns is logged: a policy that evicts.
     Raises SourceUnavailable, also where the user may not even read.
     """
-    (reply,) = await connections.exchange(("INFO",))
-    if isinstance(reply, exceptions.ResponseError):
-        if not forbidden(reply):
-            raise told(reply, sent=False) from reply
-    else:
-        _check_info(_info(reply))
-    for command in (("XRANGE", keys.log, "+", "+", "COUNT", "1"), ("HGET", keys.meta, "epoch")):
-        await connections.call(command)
+    await _look(connections, keys)
+
+
+async def _look(connections: Connections, keys: LogKeys) -> str:
+    """Do what `check_readable` does, in one round trip; return the commands that only writing needs, and that the user may not run."""
+    log = (keys.log, keys.meta, keys.ids[0], keys.ages)
+    found, info = await connections.exchange(("EVAL", _PERMITTED.text, len(log), *log), ("INFO",))
+    if not isinstance(info, exceptions.ResponseError):
+        _check_info(_info(info))
+    elif not forbidden(info):
+        raise told(info, sent=False) from info
+    if isinstance(found, exceptions.ResponseError):
+        raise told(found, sent=False) from found
+    reading, writing = map(_forbidden, found)
+    if reading:
+        error = exceptions.NoPermissionError(f"this user may not run {reading}")
+        raise told(error, sent=False) from error
+    return writing
+
+
+def _forbidden(answers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Name the commands that were refused because of the user, of those that were refused at all."""
+    refused = ((name.decode(), exceptions.ResponseError(text.decode("utf-8", "replace"))) for name, text in answers)
+    return ", ".join(name for name, error in refused if forbidden(error))
 
 
 def _check_info(info: dict[str, str]) -> None:
@@ -57,17 +77,3 @@ def _check_info(info: dict[str, str]) -> None:
             " gets a reset; set it to noeviction",
             policy,
         )
-
-
-async def _check_writing(connections: Connections, keys: LogKeys) -> None:
-    """Ask for what publishing does, in ways that change nothing: 0-0 is no entry's id."""
-    harmless = (
-        ("XADD", keys.log, "0-0", "event", ""),
-        ("XTRIM", keys.log, "MAXLEN", str(2**62)),
-        ("HDEL", keys.meta, ""),
-    )
-    for command in harmless:
-        (reply,) = await connections.exchange(command)
-        if isinstance(reply, exceptions.ResponseError) and forbidden(reply):
-            logger.warning("asgi_forum.redis_read_only: this user may not publish: %s", reply)
-            return
