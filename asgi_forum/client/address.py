@@ -46,8 +46,9 @@ class Address:
             parts = urlsplit(url.strip())
             host, port = parts.hostname, parts.port
             (host or "").encode("idna")
-        except ValueError as error:
-            raise ConfigurationError(f"url: {error}; {takes}") from None
+        except ValueError:
+            # It says what could not be read: it may be of a password that was not percent-encoded.
+            raise ConfigurationError(f"url: its host or port can't be read; {takes}") from None
         if parts.scheme.lower() not in ("http", "https") or not host or any(ord(each) <= 32 for each in url.strip()):
             # what stands before an @ may be a password: it must not get into logs
             raise ConfigurationError(f"url: got {ascii(url.rpartition('@')[2])[:80]}, {takes}")

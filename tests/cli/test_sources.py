@@ -179,6 +179,21 @@ def test_a_wrong_password_is_one_line(locked: RedisServer, command: tuple[str, .
         assert "secret" not in said
 
 
+@pytest.mark.parametrize(
+    "command", [("check",), ("tail",), ("serve", "--port", "0", "--source")], ids=lambda each: each[0]
+)
+@pytest.mark.parametrize(
+    "url",
+    ["redis://me:secret/x@h/0", "reddis://me:secret/x@h/0", "redis+sentinel://me:12/secret@h/main", "me:secret@h/0"],
+)
+def test_a_password_that_was_not_encoded_is_not_shown(command: tuple[str, ...], url: str) -> None:
+    """Wherever in the URL a piece of it comes to stand."""
+    found = run(*command, url)
+    assert found.returncode in (1, 2)
+    assert b"secret" not in found.stdout + found.stderr
+    assert b"Traceback" not in found.stderr
+
+
 def test_check_describes_a_log(redis_server: RedisServer, log: tuple[str, ...]) -> None:
     """Health, head cursor, how much there is, the time of one read; nothing is written."""
     name = log[-1]

@@ -72,7 +72,17 @@ def test_what_is_no_forum_s_address_is_refused(url: str) -> None:
         Address.parse(url)
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@h:1/f", "ftp://me:secret@h/f", "http://me:secret@/f"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@h:1/f",
+        "ftp://me:secret@h/f",
+        "http://me:secret@/f",
+        "http://me:secret/x@h/f",
+        "http://me:secret#x@h/f",
+        "reddis://me:secret/x@h/0",
+    ],
+)
 def test_credentials_are_never_shown(url: str) -> None:
     """Neither by an address nor by the error about one."""
     try:
