@@ -79,7 +79,15 @@ def test_what_is_off_is_told_at_once(url: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["wait_replicas=nan", "wait_replicas=inf", "wait_replicas=1.5", "wait_replicas=-1", "retain_for=0.0004"]
+    "setting",
+    [
+        "wait_replicas=nan",
+        "wait_replicas=inf",
+        "wait_replicas=1.5",
+        "wait_replicas=-1",
+        "retain_for=0.0004",
+        "remember=1e300",
+    ],
 )
 def test_a_setting_that_means_nothing_is_refused(setting: str) -> None:
     """Seconds that a script would take for none, and counts that are none."""

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any, Protocol, cast
 
 import anyio
+import anyio.lowlevel
 import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
@@ -149,6 +150,8 @@ class Connections:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
             await self._forget(self._generation)
             await self._place.close()
+            for _ in range(3):  # turns in which the event loop, which may end then, lets go of what was cut off
+                await anyio.lowlevel.checkpoint()
 
     @asynccontextmanager
     async def _place_in_time(self) -> AsyncGenerator[None]:
@@ -252,6 +255,9 @@ def _readable(connection: AbstractConnection) -> bool:
 
 async def cut_off(connection: AbstractConnection) -> None:
     """Close at once, without waiting for the other side."""
+    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
+    if writer is not None:
+        writer.transport.abort()  # TLS would say goodbye first
     with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
         try:
             await connection.disconnect(nowait=True)

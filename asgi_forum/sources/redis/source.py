@@ -358,8 +358,8 @@ def _receipt(key: CursorKey, entries: Sequence[Entry], index: int, answer: Seque
 
 def _seconds(name: str, value: Any) -> float:
     # Scripts get milliseconds: less than one would be none, which stands for ever.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value < math.inf:
-        raise ConfigurationError(f"{name}: got {value!r}, expected seconds, 0.001 at least")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value <= 1e9:
+        raise ConfigurationError(f"{name}: got {value!r}, expected seconds from 0.001 to 1e9")
     return float(value)
 
 
