@@ -98,6 +98,15 @@ async def test_a_conflict_leaves_nothing_behind(position: int, known: str) -> No
     assert (receipt.sequence, receipt.duplicate) == (before + 1, False)
 
 
+async def test_two_that_conflict_are_a_whole_batch() -> None:
+    """Nothing else has to be in it."""
+    source = MemorySource()
+    with pytest.raises(EventIdConflict) as caught:
+        await source.publish([entry(event_id="x"), entry(event_id="x", ticket="T-2")])
+    assert (caught.value.event_id, caught.value.fields, caught.value.index) == ("x", ("ticket",), 1)
+    assert await whole(source) == []
+
+
 @pytest.mark.parametrize(
     ("retain", "kept"), [(1, [6]), (3, [4, 5, 6]), (6, [1, 2, 3, 4, 5, 6]), (7, [1, 2, 3, 4, 5, 6])]
 )
