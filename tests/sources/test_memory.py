@@ -433,6 +433,14 @@ async def test_an_id_whose_event_is_too_old_is_remembered_all_the_same() -> None
     assert (again.sequence, again.duplicate) == (1, True)
 
 
+async def test_arrivals_are_noted_only_where_age_counts() -> None:
+    """A log that lives for long keeps nothing of each batch but its events."""
+    source = MemorySource(retain=1)
+    for _ in range(5):
+        await source.publish(entries(1))
+    assert len(source._arrivals) == 0  # pyright: ignore[reportPrivateUsage]  # nobody else can tell
+
+
 @pytest.mark.parametrize("retain_for", [0, -1.0, float("nan"), float("inf"), True, "10"])
 def test_an_age_that_is_off_is_refused(retain_for: Any) -> None:
     """At once, by name."""
