@@ -193,6 +193,22 @@ async def test_a_cut_is_what_would_have_been_read(after: int, hidden: set[int], 
             assert part.position.sequence >= asked.position.sequence
 
 
+async def test_a_page_of_nothing_but_holes_can_be_cut() -> None:
+    """Where no entry could be decoded it tells only of its own ends."""
+    async with bench(6) as made:
+        made.source.hidden = {1, 2, 3, 4, 5, 6}
+        page = await made.source.read(0, 100)
+        assert [cut(page, 0, after, 2) is not None for after in range(8)] == [True, *[False] * 5, True, False]
+
+
+async def test_a_block_does_not_tell_what_follows_a_hole() -> None:
+    """Whether that entry is the one that a cursor was made for, only a read of its own can say."""
+    async with bench(BLOCK + 10) as made:
+        made.source.hidden = {5}
+        epoch = (await made.hub.reads.read(0, BLOCK).page()).epoch
+        assert made.hub.reads.recent(Cursor(epoch, 5), 3) is None
+
+
 async def test_readers_close_to_each_other_share_a_read() -> None:
     """A crowd, each at a position of its own, costs a read or two."""
     async with bench(BLOCK + 50) as made:
