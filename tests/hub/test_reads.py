@@ -127,6 +127,17 @@ async def test_a_source_with_a_bug_is_away(caplog: pytest.LogCaptureFixture) -> 
         assert [record.message for record in caplog.records] == ["asgi_forum.read_failed"]
 
 
+async def test_what_was_answered_is_not_held() -> None:
+    """A read, and the page in it, goes with those who asked for it."""
+    async with bench(3) as made:
+        await made.hub.reads.read(0, 10).page()
+        made.source.leave()
+        with pytest.raises(SourceUnavailable):
+            await made.hub.reads.read(1, 10).page()
+        await wait_all_tasks_blocked()
+        assert made.hub.reads._open == set()  # pyright: ignore[reportPrivateUsage]  # nobody else can tell
+
+
 async def test_an_error_of_the_forum_is_told_as_it_is() -> None:
     """A source may say why."""
     async with bench(3) as made:
