@@ -34,6 +34,8 @@ async def test_a_crowd_shares_two_reads() -> None:
         crowd = [made.hub.reads.read(0, 10) for _ in range(1000)]
         assert first is not crowd[0]
         assert all(each is crowd[0] for each in crowd)
+        await wait_all_tasks_blocked()
+        assert made.source.reads - before == 1
         made.source.speak()
         assert sequences(await crowd[0].page(), await first.page()) == [1, 2, 3, 1, 2, 3]
         assert made.source.reads - before == 2
