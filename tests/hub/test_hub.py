@@ -178,6 +178,21 @@ def test_who_left_is_told_nothing() -> None:
     assert sleeper.told == []
 
 
+def test_a_hub_that_was_closed_has_forgotten_and_takes_nothing_more() -> None:
+    """Its loop is gone: whoever still hands it pages or news of the source fills nothing, and wakes nobody there."""
+    hub, sleeper = begun()
+    hub.channels.join(Filter.of(), START).idle.add(sleeper)
+    found = publish(hub, [1, 2], "a")
+    sleeper.told.clear()
+    hub.close()
+    assert alive(found) == 0
+    hub.accept(page(stored(3), anchor=None))
+    hub.lost()
+    hub.reached()
+    assert (hub.tail.start, hub.tail.end, hub.tail.size, len(hub.channels)) == (None, None, 0, 0)
+    assert sleeper.told == []
+
+
 def test_a_hub_knows_whether_its_source_is_live() -> None:
     """A source without a feed gives history and heartbeats only."""
     assert Hub(MemorySource(), Limits(), "resume").live
