@@ -103,8 +103,9 @@ AT_5, AT_6 = KEY.cursor(5, b"five"), Cursor.parse(FIRST.cursor)
         (KEY.bare(5), page(FIRST, anchor=None, start=KEY.bare(3))),
         (AT_5, page(anchor=AT_5, position=KEY.bare(9))),
         (AT_5, page(FIRST, anchor=None, start=AT_5)),
+        (AT_5, page(anchor=None, start=AT_5, position=AT_5)),
     ],
-    ids=["anchored", "at the start", "a hole", "nothing decodable", "trimmed up to here"],
+    ids=["anchored", "at the start", "a hole", "nothing decodable", "trimmed up to here", "nothing there, nothing new"],
 )
 def test_what_continues_the_tail_is_added(end: Cursor, came: Page) -> None:
     """By its anchor, or, where our own entry is not retained, because nothing after it was trimmed."""
