@@ -118,6 +118,17 @@ async def test_a_page_looks_at_so_many_entries_and_no_more(limit: int, scan: int
         assert (cursor.sequence, found.has_more) == (scan, scan < 40)
 
 
+async def test_a_page_of_a_log_without_a_feed_says_that_there_is_more() -> None:
+    """Nobody but its own read tells where such a log ends."""
+    source = HistorySource()
+    await source.append(*[draft()] * 5)
+    async with at_work(source) as running:
+        made = await page(running, limit=3)
+        assert (sequences(made), made.has_more) == ([1, 2, 3], True)
+        made = await page(running, made.next_cursor, limit=3)
+        assert (sequences(made), made.has_more) == ([4, 5], False)
+
+
 async def test_a_page_holds_no_more_bytes_than_a_frame() -> None:
     """But one event at least."""
     async with at_work(await log(5), frame_bytes=1) as running:
