@@ -331,6 +331,30 @@ async def test_a_closed_reader_leaves_nothing_behind() -> None:
         assert len(made.hub.channels) == 0
 
 
+async def test_who_has_no_position_yet_has_nothing_to_catch_up_with() -> None:
+    """The tail begins before a reader that was there in an outage has looked again: a forum that stops just then asks it."""
+    async with bench(source=DistantSource(away=True)) as made:
+        reader = made.reader("latest")
+        await made.append_unheard(3)
+        made.source.come_back()
+        await made.contact()
+        assert reader.position is None
+        assert reader.at_end
+
+
+async def test_a_reader_says_where_it_was_though_its_hub_was_closed() -> None:
+    """The event loop of its hub is gone, and its tail with it: what the reader knows is still where to resume."""
+    async with bench(3) as made:
+        reader = made.reader(ticket="T-1")
+        assert await drive(reader) == ["push"]
+        receipts = await made.append(2)
+        assert await drive(reader) == [4, 5]
+        made.hub.close()
+        assert reader.cursor == receipts[-1].cursor
+        assert reader.at_end
+        reader.close()
+
+
 # Falling behind
 
 
