@@ -534,6 +534,18 @@ async def test_a_page_goes_on_with_what_its_channel_has_seen() -> None:
         assert await drive(reader, join=False) == [12]
 
 
+@pytest.mark.parametrize("on_lag", ["skip", "disconnect"])
+async def test_a_reader_whose_first_match_comes_late_is_not_slow(on_lag: OnLag) -> None:
+    """Others have filled the tail since it went live, where its channel began: it has missed nothing, and gets its match."""
+    async with bench(1, on_lag=on_lag, tail_bytes=ROOM_FOR_10) as made:
+        reader = made.reader("latest", ticket="rare")
+        assert await drive(reader) == ["push"]
+        await made.append(100, ticket="other")
+        assert reader.sequence == 1
+        await made.append(1, ticket="rare")
+        assert await drive(reader) == [102]
+
+
 @pytest.mark.parametrize("on_lag", ["resume", "skip", "disconnect"])
 async def test_a_reader_that_kept_up_is_not_slow(on_lag: OnLag) -> None:
     """When the feed itself has lost what was trimmed, its readers are told `trimmed`: the policy is for slow clients."""
