@@ -557,6 +557,16 @@ async def test_a_reader_that_kept_up_is_not_slow(on_lag: OnLag) -> None:
         assert await drive(reader) == ["trimmed", *range(19, 24), "push"]
 
 
+async def test_who_begins_at_the_end_has_missed_nothing_since() -> None:
+    """From its beginning its channel gathers for it: what others had trimmed before its first step is no loss of its own."""
+    async with bench(1, retain=3, tail_bytes=1) as made:
+        reader = made.reader("latest", ticket="mine")
+        await reader.begin()
+        for _ in range(10):
+            await made.append(1, ticket="other")
+        assert await drive(reader) == ["push"]
+
+
 # Another log
 
 
