@@ -584,6 +584,20 @@ async def test_a_replaced_log_is_told_and_delivered() -> None:
         assert await drive(readers[2]) == ["replaced", "push"]
 
 
+async def test_a_position_of_the_old_log_is_not_moved_by_the_new_one() -> None:
+    """Though the new one has grown past it: who asks for the cursor gets the old one, and the reset is still to come."""
+    async with bench(5) as made:
+        reader = made.reader("latest", ticket="T-1")
+        assert await drive(reader) == ["push"]
+        cursor = reader.cursor
+        made.source.replace()
+        await made.contact()
+        await made.append(3, ticket="T-1")
+        await made.append(5, ticket="other")
+        assert reader.cursor == cursor
+        assert await drive(reader) == ["replaced", 1, 2, 3, "push"]
+
+
 async def test_a_log_that_is_replaced_in_the_middle_of_history_is_told() -> None:
     """Pages of two logs are never mixed."""
     async with bench(5) as made:
@@ -593,6 +607,17 @@ async def test_a_log_that_is_replaced_in_the_middle_of_history_is_told() -> None
         await made.append_unheard(3)
         await made.contact()
         assert await drive(reader, limit=2) == ["replaced", 1, 2, 3, "push"]
+
+
+async def test_the_end_of_a_new_log_is_not_that_of_the_old_tail() -> None:
+    """While the feed has not heard of the new log yet: its end is the end, and who has come there waits."""
+    async with bench(5) as made:
+        made.source.replace()
+        await made.append_unheard(2)
+        for how in ({}, {"join": False}):
+            reader = made.reader("earliest")
+            assert await drive(reader, **how) == [1, 2]
+            assert reader.at_end
 
 
 # Entries that can't be decoded
