@@ -668,6 +668,26 @@ async def test_room_is_what_the_caller_says() -> None:
             assert told_events(await made.reader("earliest").step(10, join=False, room=room)) == taken
 
 
+async def test_a_page_that_no_block_tells_is_read_on_where_it_was_cancelled() -> None:
+    """Behind an entry that can't be decoded a page of its own is needed: a heartbeat in between does not make both begin again."""
+    source = DistantSource()
+    source.hidden = {3}
+    async with bench(6, source=source) as made:
+        reader = made.reader("3")
+        before = made.source.reads
+        for turns in range(1000):
+            if reader.position is not None:
+                break
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(reader.step, 2)
+                    for _ in range(turns % 3):
+                        await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+        assert made.source.reads - before == 2
+        assert reader.sequence == 5
+
+
 # tail=N
 
 
