@@ -748,9 +748,11 @@ async def test_what_can_not_be_decoded_counts_as_looked_at() -> None:
 
 
 async def test_a_tail_ends_where_retention_does() -> None:
-    """There is nothing before it to look for."""
+    """There is nothing before it to look for, and it is not looked for again and again."""
     async with bench(30, retain=10) as made:
+        before = made.source.reads
         assert await drive(made.reader(Start(tail=20))) == [*range(21, 31), "push"]
+        assert made.source.reads - before <= 3
 
 
 async def test_a_tail_of_a_log_that_is_replaced_meanwhile_begins_anew() -> None:
