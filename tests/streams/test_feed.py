@@ -238,6 +238,21 @@ async def end_soon(stream: Feed) -> None:
     stream.end(ShuttingDown())
 
 
+async def test_a_stream_ends_though_its_read_is_not_answered() -> None:
+    """At once, and not with the next heartbeat."""
+    source = DistantSource()
+    await source.append(draft())
+    async with at_work(source) as running:
+        await wait_all_tasks_blocked()
+        source.fall_mute()
+        stream = feed(running)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end_soon, stream)
+            with anyio.fail_after(1.0), pytest.raises(ShuttingDown):
+                await stream.next()
+        source.speak()
+
+
 @pytest.mark.parametrize("error", [AuthorizationExpired("over"), ShuttingDown("old")])
 async def test_a_stream_ends_at_its_time(error: ForumError) -> None:
     """By the loop's clock, which the watchdog tells; not a moment before."""
