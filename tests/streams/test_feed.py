@@ -17,6 +17,7 @@ from asgi_forum.cursor import Start, parse_start
 from asgi_forum.errors import AuthorizationExpired, ForumError, ShuttingDown, SourceUnavailable, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
+from asgi_forum.hub import reader as readers
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.sources import MemorySource
@@ -366,6 +367,28 @@ async def test_a_stream_that_never_waits_lets_others_work() -> None:
             await take(stream, 99)
             tasks.cancel_scope.cancel()
         assert turns >= 5
+
+
+async def test_a_stream_that_finds_nothing_for_long_lets_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each piece of the tail that it looked through."""
+    monkeypatch.setattr(readers, "_SCAN", 2)
+    async with filled(100) as (source, running):
+        running.hub.begin((await source.read(0, 0)).position)
+        running.hub.accept(await source.read(0, 1000))
+        stream = feed(running, (await source.read(0, 1)).events[0].cursor, ticket="none")
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count)
+            assert kinds(await stream.next()) == ["forum.live"]
+            tasks.cancel_scope.cancel()
+        assert turns >= 40
 
 
 # Beginning
