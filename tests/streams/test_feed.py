@@ -182,10 +182,12 @@ async def test_a_stream_that_alone_cannot_reach_the_source_tries_again() -> None
         """A source whose pages of history can't be had for a while."""
 
         broken = False
+        tries = 0
 
         async def read(self, after: int, limit: int) -> Any:
             """Fail for history."""
             if self.broken and limit:
+                self.tries += 1
                 raise SourceUnavailable
             return await super().read(after, limit)
 
@@ -197,6 +199,9 @@ async def test_a_stream_that_alone_cannot_reach_the_source_tries_again() -> None
         frame = await stream.next()
         assert isinstance(frame, HeartbeatFrame)
         assert (frame.degraded, frame.next_cursor, running.hub.degraded) == (True, None, False)
+        with anyio.move_on_after(0.2):
+            await stream.next()
+        assert source.tries == 1  # not again and again: half of RETRY passes at least
         source.broken = False
         frames = await take(stream, 2)
         assert sequences(frames[0]) == [1, 2] or sequences(frames[1]) == [1, 2]
