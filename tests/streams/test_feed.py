@@ -21,6 +21,7 @@ from asgi_forum.hub import reader as readers
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.sources import MemorySource
+from asgi_forum.streams import feed as feeds
 from asgi_forum.streams.feed import BEGIN, Ending, Feed
 from tests.events import draft, entries, sequences
 from tests.hub.bench import at_work, until
@@ -206,6 +207,30 @@ async def test_a_stream_that_alone_cannot_reach_the_source_tries_again() -> None
         frames = await take(stream, 2)
         assert sequences(frames[0]) == [1, 2] or sequences(frames[1]) == [1, 2]
         assert {frame.type for frame in frames} == {"heartbeat", "forum.events"}
+
+
+async def test_who_waits_for_an_outage_to_end_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While all are cut off the hub looks for the source, and wakes who waits: nobody else counts the time, and all go on then."""
+    monkeypatch.setattr(feeds, "RETRY", 0.01)
+    waits = 0
+    source = DistantSource(away=True)
+    async with at_work(source) as running:
+        stream = feed(running)
+        assert kinds(await stream.next()) == ["heartbeat"]
+        wait = stream.reader.wait
+
+        async def counted() -> None:
+            nonlocal waits
+            waits += 1
+            await wait()
+
+        monkeypatch.setattr(stream.reader, "wait", counted)
+        with anyio.move_on_after(0.1):
+            await stream.next()
+        assert waits <= 3
+        await source.append(draft())
+        source.come_back()
+        assert sequences(*[frame for frame in await take(stream, 2) if isinstance(frame, EventsFrame)]) == [1]
 
 
 @pytest.mark.parametrize(
