@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
-from anyio import create_task_group, fail_after
+from anyio import create_task_group, fail_after, to_thread
+from anyio.lowlevel import checkpoint
 
 from asgi_forum.errors import SourceUnavailable
 from asgi_forum.sources.base import Page
@@ -86,6 +87,15 @@ def elsewhere(authority: Authority) -> Iterator[Guarded]:
     """Servers whose certificate is for another host."""
     with guarded(authority, authority.certificate("DNS:elsewhere.example")) as servers:
         yield servers
+
+
+@pytest.fixture(autouse=True)
+async def _all_left(here: Guarded, elsewhere: Guarded) -> AsyncIterator[None]:
+    """asyncio closes what was cancelled amid a handshake only when the other side has answered: the loop must not end before."""
+    yield
+    await to_thread.run_sync(wait_until, lambda: here.left and elsewhere.left)
+    for _ in range(5):
+        await checkpoint()
 
 
 @pytest.mark.parametrize("scheme", KINDS)
