@@ -45,9 +45,7 @@ REPAIR = listed_for("`asgi-forum repair`")
 READING = ["exists", "hget", "hmget", "xinfo|stream", "xlen", "xrange", "xread", "xrevrange"]
 WRITING = [
     "expire",
-    "hexists",
     "hset",
-    "hsetnx",
     "time",
     "unlink",
     "xadd",

@@ -15,9 +15,7 @@ local reading = {
 }
 local writing = {
   {'EXPIRE', ids, 1},
-  {'HEXISTS', ids, ''},
   {'HSET', meta, 'epoch', ''},
-  {'HSETNX', ids, '', ''},
   {'TIME'},
   {'UNLINK', ids},
   {'XADD', log, '0-*', 'event', ''},
