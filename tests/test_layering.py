@@ -92,6 +92,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "redis": ("sources.redis",),
+    "hiredis": ("sources.redis",),
     "starlette": ("auth", "streams", "endpoints", "lifespan", "app", "middleware", "cli"),
     "sse_starlette": ("streams.response",),
     "pydantic": ("models", "settings", "sources.redis"),
