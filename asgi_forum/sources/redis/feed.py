@@ -44,8 +44,8 @@ class Follower:
         *,
         past: str | None = None,
     ) -> None:
-        self.keys = keys
-        self.after = after
+        self.keys: LogKeys = keys
+        self.after: Cursor = after
         self.lost: bool = False
         self.failure: Exception | None = None
         self.woken: anyio.Event = anyio.Event()
