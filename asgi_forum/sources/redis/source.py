@@ -140,6 +140,7 @@ class RedisSource:
         arguments: list[str | bytes | int] = []
         for entry in entries:
             arguments += (entry.event_id, f"{entry.token:08x}", mask_of(entry), trace_of(entry), b"{%b}" % entry.body)
+        self._decoder.expect(entries)
         try:
             key, answers = await self._append(arguments)
         except SourceUnavailable as error:
