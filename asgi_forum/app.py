@@ -94,6 +94,7 @@ class Forum:
         if not isinstance(source, str | EventSource):
             raise ConfigurationError(f"source: got {source!r}, expected a URL or an EventSource")
         options = SourceOptions(name, retain, retain_for)
+        self._name = name
         self._source = open_url(source, options) if isinstance(source, str) else source
         # Asked once: a Protocol's isinstance looks at every method, which costs more than publishing does.
         self._writable = self._source if isinstance(self._source, WritableSource) else None
@@ -113,6 +114,11 @@ class Forum:
         """Make a forum of what the environment says (`ASGI_FORUM_SOURCE`, `ASGI_FORUM_HEARTBEAT`, ...); `options` win over it."""
         settings = {**ForumSettings.read().model_dump(), **options}
         return cls(settings.pop("source"), **settings)
+
+    @property
+    def name(self) -> str:
+        """Its name: of the log, where a source has several, and in metrics."""
+        return self._name
 
     # As an ASGI application
 
@@ -367,7 +373,11 @@ class Forum:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Return this process's counters since it began: events, frames, resets by reason, refusals by code, observers' errors."""
+        """
+        Return what this process has counted since the forum began, and what is open now; empty before. For any thread.
+
+        `docs/production.md` says what each is, and `asgi_forum.metrics` shows them to Prometheus.
+        """
         running = self._lifecycle.running
         return running.stats() if running else {}
 

@@ -50,6 +50,11 @@ class _Encoded:
         """The frame as one JSON text."""
         return self.text_for(None)
 
+    @cached_property
+    def size(self) -> int:
+        """The bytes of its JSON, or of its events' where it has some: what it costs to be sent, about."""
+        return len(self._rest)
+
     def text_for(self, subscription: str | None) -> str:
         """Return the frame as one JSON text, with the `id` of a subscription of `/socket`."""
         named = "" if subscription is None else f'"id":{to_json(subscription).decode()},'
@@ -85,6 +90,11 @@ class EventsFrame(_Encoded):
             self.next_cursor.encode(),
             self.sent_at.encode(),
         )
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of its events."""
+        return sum(len(event.json) for event in self.events)
 
     @cached_property
     def sse(self) -> bytes:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-DOORS = ["asgi_forum", "asgi_forum.sources", "asgi_forum.client", "asgi_forum.testing"]
+DOORS = ["asgi_forum", "asgi_forum.sources", "asgi_forum.client", "asgi_forum.metrics", "asgi_forum.testing"]
 LAZY = {"asgi_forum.sources": {"RedisSource"}}
 """What a door imports when it is asked for only, because it needs an extra."""
 

@@ -44,6 +44,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "middleware": ("errors", "app"),
     "": (*VALUES, "auth", "streams", "app", "middleware"),
     "client": ("", *VALUES, "client"),
+    "metrics": ("errors", "hub", "app", "metrics"),
     "testing": (*VALUES, "sources.base", "sources.registry", "testing"),
     "cli": ("", *VALUES, "sources.base", "sources.registry", "sources.upkeep", "app", "middleware", "client", "cli"),
     "__main__": ("cli",),
@@ -93,6 +94,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "redis": ("sources.redis",),
     "hiredis": ("sources.redis",),
+    "prometheus_client": ("metrics",),
     "starlette": ("auth", "streams", "endpoints", "lifespan", "app", "middleware", "cli"),
     "sse_starlette": ("streams.response",),
     "pydantic": ("models", "settings", "sources.redis"),

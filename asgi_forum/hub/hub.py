@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +16,26 @@ from asgi_forum.models import StoredEvent
 from asgi_forum.settings import Limits, OnLag
 from asgi_forum.sources.base import EventSource, LiveSource, Page
 
-__all__ = ["Counters", "Hub", "Member"]
+__all__ = ["BUCKETS", "Counters", "Delays", "Hub", "Member"]
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The upper bounds of a histogram of delays, in seconds; what is above the last one has no bound."""
+
+_ARRIVALS = 256
+"""Pages of the live feed whose time of arrival is known: a reader that is further behind is late, not slow to be sent to."""
+
+
+@dataclass(slots=True)
+class Delays:
+    """A histogram: how many delays were at most each of BUCKETS (but more than the one before), or above all; and their sum."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
 
 
 @dataclass(slots=True)
@@ -24,12 +46,15 @@ class Counters:
     duplicates: int = 0
     frames: int = 0
     delivered: int = 0
+    bytes: int = 0
+    demotions: int = 0
     resets: dict[str, int] = field(default_factory=dict[str, int])
     refusals: dict[str, int] = field(default_factory=dict[str, int])
     observer_errors: int = 0
     observer_skips: int = 0
     observer_stalls: int = 0
     source_errors: int = 0
+    delays: Delays = field(default_factory=Delays)
 
     def reset(self, reason: str) -> None:
         """Count a reset by its reason."""
@@ -41,7 +66,10 @@ class Counters:
 
 
 class Member(Waiter, Protocol):
-    """A reader, as the hub knows it."""
+    """A reader, as the hub knows it. lag: how many entries lie between its position and the tail's end."""
+
+    @property
+    def lag(self) -> int: ...
 
     def settle(self) -> None:
         """Move past what was looked at and did not match: the tail is about to begin anew."""
@@ -69,6 +97,21 @@ class Hub:
         self.closed: bool = False
         self._members: set[Member] = set()
         self._unswept = 0
+        self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
+
+    @property
+    def lag(self) -> int:
+        """How many entries the slowest reader is behind. Looks at all readers; for any thread."""
+        return max((member.lag for member in tuple(self._members)), default=0)
+
+    def arrived(self, sequence: int) -> float | None:
+        """Return when the live feed brought an entry, by `time.monotonic`; None where that was too long ago, or not so."""
+        found = None
+        for through, at in reversed(self._arrivals):
+            if through < sequence:
+                break
+            found = at
+        return found
 
     def accept(self, page: Page) -> None:
         """Take a page of the live feed; one that does not continue the tail makes it begin anew, and readers look for themselves."""
@@ -85,6 +128,7 @@ class Hub:
                 touched.append(channel)
         # The end moves before anybody is woken: a reader that finds nothing moves to it.
         self.tail.extend(page.events, page.position)
+        self._arrivals.append((page.position.sequence, time.monotonic()))
         self._sweep()
         for channel in touched:
             channel.wake()
@@ -94,6 +138,7 @@ class Hub:
         for member in self._members:
             member.settle()
         self.tail.restart(at)
+        self._arrivals.clear()
         for channel in self.channels:
             channel.restart(at)
         self._unswept = 0

@@ -55,6 +55,8 @@ class Running:
         return {
             **asdict(self.hub.counters),
             "streams": {name: count for name, count in self.streams.by_transport.items() if count},
+            "source_reads": self.hub.reads.count,
+            "lag": self.hub.lag,
             "channels": len(self.hub.channels),
             "tail_bytes": self.hub.tail.size,
             "degraded": self.hub.degraded,

@@ -69,7 +69,7 @@ class Pump:
         """Reach the source for the first time: the tail begins at its end. Raises SourceUnavailable. Harmless later."""
         if self._hub.tail.end is None:
             self._hub.begin((await self._source.read(FAR, 0)).end)
-            self._hub.reached()
+            self._reached()
 
     def _deliver(self, page: Page) -> None:
         """
@@ -79,7 +79,12 @@ class Pump:
         """
         self._hub.accept(page)
         if page.position == page.end:
-            self._hub.reached()
+            self._reached()
+
+    def _reached(self) -> None:
+        if self._hub.degraded:
+            logger.info("asgi_forum.source_back: streams go on from where they were")
+        self._hub.reached()
 
     def _lost(self, why: str) -> None:
         if not self._hub.degraded:

@@ -115,6 +115,21 @@ class Reader:
         return self._hub.counters
 
     @property
+    def live(self) -> bool:
+        """Whether it has come to the log's end since it began, or was reset."""
+        return self._live
+
+    @property
+    def lag(self) -> int:
+        """How many entries lie between the position and the tail's end, but for those that the filter is known to leave out."""
+        position, end, channel = self._position, self._hub.tail.end, self._channel
+        if position is None or end is None or position.epoch != end.epoch:
+            return 0
+        if channel is not None and channel.start <= position.sequence and not channel.pending(position.sequence):
+            return 0
+        return max(end.sequence - position.sequence, 0)
+
+    @property
     def sequence(self) -> int:
         """The sequence of the position; 0 while it is not fixed."""
         return self._position.sequence if self._position else 0
@@ -217,6 +232,8 @@ class Reader:
         if channel is not None and (position.sequence >= channel.start or self._lags(channel, position)):
             return channel
         if not self._hub.tail.covers(position):
+            if channel is not None and self._live:
+                self._hub.counters.demotions += 1
             self._leave_channel()
             return None
         if channel is None:

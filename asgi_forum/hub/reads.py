@@ -103,9 +103,12 @@ class SharedReads:
 
     History does not change, so a block of it that was just read serves whoever comes to it next, for a moment: many readers
     that catch up read, decode and encode it once, and one that takes a single event at a time does not cost a read for each.
+
+    count: how many were begun.
     """
 
     def __init__(self, source: EventSource) -> None:
+        self.count: int = 0
         self._source = source
         self._tasks: anyio.abc.TaskGroup | None = None
         self._running: set[_Key] = set()
@@ -161,6 +164,7 @@ class SharedReads:
         call = self._source.read if kind == "after" else self._source.read_before
         try:
             while (read := self._waiting.pop(key, None)) is not None:
+                self.count += 1
                 page = await read.run(lambda: call(sequence, limit))
                 self._open.discard(read)
                 if page is not None and kind == "after" and limit == BLOCK:

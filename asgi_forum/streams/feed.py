@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -188,8 +189,12 @@ class Feed:
 
     def _stamp(self, frame: Frame) -> Frame:
         self._beat.frame_sent(now=anyio.current_time())
-        self._hub.counters.frames += 1
+        counters = self._hub.counters
+        counters.frames += 1
+        counters.bytes += frame.size
         if isinstance(frame, EventsFrame):
-            self._hub.counters.delivered += len(frame.events)
+            counters.delivered += len(frame.events)
+            if self.reader.live and (arrived := self._hub.arrived(frame.events[-1].sequence)) is not None:
+                counters.delays.add(time.monotonic() - arrived)
         self._turns += 1
         return frame

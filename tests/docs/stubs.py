@@ -128,6 +128,8 @@ def _parameters(stub: ast.arguments) -> Iterator[tuple[object, str, str | None, 
     for each, default in zip(plain, defaults, strict=True):
         kind = kinds.POSITIONAL_ONLY if each in stub.posonlyargs else kinds.POSITIONAL_OR_KEYWORD
         yield kind, each.arg, _annotated(each), _shown(default)
+    if stub.vararg is not None:
+        yield kinds.VAR_POSITIONAL, stub.vararg.arg, _annotated(stub.vararg), None
     for each, default in zip(stub.kwonlyargs, stub.kw_defaults, strict=True):
         yield kinds.KEYWORD_ONLY, each.arg, _annotated(each), _shown(default)
     if stub.kwarg is not None:

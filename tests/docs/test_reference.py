@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT, blocks, rows, section
 from tests.docs.stubs import differences
 
 PAGE = ROOT / "docs" / "reference.md"
-DOORS = ["asgi_forum", "asgi_forum.sources", "asgi_forum.client", "asgi_forum.testing"]
+DOORS = ["asgi_forum", "asgi_forum.sources", "asgi_forum.client", "asgi_forum.metrics", "asgi_forum.testing"]
 NAMES = [(door, name) for door in DOORS for name in import_module(door).__all__]
 
 

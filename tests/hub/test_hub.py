@@ -34,6 +34,8 @@ class Sleeper:
         """Note it."""
         self.told.append("wake")
 
+    lag = 0
+
     def settle(self) -> None:
         """Note it."""
         self.told.append("settle")

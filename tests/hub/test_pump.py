@@ -159,6 +159,8 @@ async def test_a_contact_brings_everything_before_it_says_so() -> None:
         class Watching:
             """A reader that looks how far the tail is when it is woken."""
 
+            lag = 0
+
             def settle(self) -> None:
                 """Nothing to do."""
 
