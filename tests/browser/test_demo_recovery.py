@@ -7,12 +7,14 @@ import socket
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenWindow
 from tests.browser.processes import DEADLINE, DemoProcess, demo_process, first_line, start_demo
 from tests.browser.windows import Window
+from tests.redis.servers import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -27,6 +29,11 @@ async def lose_and_recover(server: DemoProcess, *windows: Window) -> None:
     for window in windows:
         await window.has_state("live")
         window.may_lose_connection()
+
+
+async def written(journal: Path, text: str) -> None:
+    """Wait until it stands in the journal: an observer writes that, so it comes after the answer."""
+    await anyio.to_thread.run_sync(wait_until, lambda: text in journal.read_text("utf-8"))
 
 
 async def test_windows_recover_from_a_killed_server(windows: OpenWindow) -> None:
@@ -72,15 +79,18 @@ async def test_unread_marks_begin_anew_with_a_new_log(windows: OpenWindow) -> No
 
 async def test_a_journal_keeps_the_discussion(windows: OpenWindow, tmp_path: Path) -> None:
     """With a journal a killed server comes back with everything that was said, once, and open threads stay open."""
-    async with demo_process("--no-agents", "--journal", str(tmp_path / "forum.ndjson")) as server:
+    journal = tmp_path / "forum.ndjson"
+    async with demo_process("--no-agents", "--journal", str(journal)) as server:
         ada = await windows(server.url)
         await ada.ask("Before", body="It stays.")
         await ada.reply("This too.")
         await expect(ada.posts).to_have_text(["It stays.", "This too."])
+        await written(journal, "This too.")
         await lose_and_recover(server, ada)
         await expect(ada.heading).to_have_text("Before")
         await expect(ada.posts).to_have_text(["It stays.", "This too."])
         await ada.reply("And this.")
+        await written(journal, "And this.")
         await lose_and_recover(server, ada)
         await expect(ada.posts).to_have_text(["It stays.", "This too.", "And this."])
 

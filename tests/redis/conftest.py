@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.redis.servers import RedisServer, running
 from tests.redis.witnesses import Crowd
 from tests.wire.conftest import OpenBoard, boards
 from tests.wire.host import Host
 
 OpenCrowd = Callable[..., Crowd]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """A Redis that nobody else asks anything, for the tests of one module."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture

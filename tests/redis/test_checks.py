@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from asgi_forum.sources.redis import RedisSource
 from tests.events import entries, entry, sequences
 from tests.redis.groups import clustered
 from tests.redis.producers import foreign
-from tests.redis.servers import RedisServer, running, wait_until
+from tests.redis.servers import RedisServer, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -54,13 +54,6 @@ WRITING = [
     "zrange",
     "zremrangebyscore",
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A Redis whose users are these tests'."""
-    with running() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -12,19 +12,12 @@ import pytest
 from asgi_forum import Forum
 from asgi_forum.errors import ForumReset
 from asgi_forum.streams.subscription import ForumSubscription
-from tests.redis.servers import RedisServer, running, wait_until
+from tests.redis.servers import RedisServer, wait_until
 from tests.redis.test_storms import connections, waiting
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE = 20.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A Redis that nobody else asks anything."""
-    with running() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import anyio
 import anyio.to_thread
@@ -14,7 +13,7 @@ from asgi_forum.frames import EventsFrame, HeartbeatFrame
 from asgi_forum.sources.registry import KEEP_ALL
 from tests.events import draft, entries, entry, sequences
 from tests.redis.producers import foreign
-from tests.redis.servers import RedisServer, running, wait_until
+from tests.redis.servers import RedisServer, wait_until
 from tests.redis.test_source import opened
 
 pytestmark = pytest.mark.anyio
@@ -23,19 +22,11 @@ LOG, META = "asgi_forum:{default}:log", "asgi_forum:{default}:meta"
 DEADLINE = 20.0
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[RedisServer]:
-    """One for all tests of this module."""
-    with running() as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared: RedisServer) -> RedisServer:
-    """An empty one."""
-    shared.command("CONFIG", "SET", "maxmemory", "0")
-    shared.command("FLUSHALL")
-    return shared
+@pytest.fixture(autouse=True)
+def empty(server: RedisServer) -> None:
+    """No log is there, and room for one."""
+    server.command("CONFIG", "SET", "maxmemory", "0")
+    server.command("FLUSHALL")
 
 
 def length(server: RedisServer) -> int:

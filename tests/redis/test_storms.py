@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 
 import anyio
@@ -13,19 +13,12 @@ import pytest
 from asgi_forum import Forum
 from asgi_forum.streams.subscription import ForumSubscription
 from tests.events import draft
-from tests.redis.servers import RedisServer, running, wait_until
+from tests.redis.servers import RedisServer, wait_until
 
 pytestmark = pytest.mark.anyio
 
 CLIENTS, EVENTS = 1000, 600
 DEADLINE = 60.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    """A Redis that nobody else asks anything."""
-    with running() as server:
-        yield server
 
 
 @pytest.fixture
