@@ -181,7 +181,9 @@ def publish(
     from asgi_forum.cli.resolve import target_of
 
     alone = [name for name in fields if given(context, name)]
-    if ndjson is not None and not (alone and not given(context, "ndjson")):
+    if alone and not given(context, "ndjson"):
+        ndjson = None  # the environment's: the command line wins
+    if ndjson is not None:
         if alone:
             raise click.UsageError(f"--ndjson and {shown(context, alone[0])} exclude each other")
         publish_lines(target_of(context), ndjson, retry_for)

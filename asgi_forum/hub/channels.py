@@ -41,11 +41,12 @@ class Channel:
     The tail's events that match one filter, and who waits for more.
 
     Complete after the sequence `start`: that of `origin`, the tail's end when the channel began, until matching events leave the tail.
+    newest: the sequence of its newest event, or of `origin`.
 
     Its readers share what is cut from it: the frame at one position is made, and encoded, once.
     """
 
-    __slots__ = ("_before", "_events", "_floor", "_frame", "filter", "idle", "origin", "readers", "start")
+    __slots__ = ("_before", "_events", "_floor", "_frame", "filter", "idle", "newest", "origin", "readers", "start")
 
     def __init__(self, keep: Filter, origin: Cursor) -> None:
         self.filter: Filter = keep
@@ -53,6 +54,7 @@ class Channel:
         self._floor = origin
         self._before: Cursor | None = None
         self.start: int = origin.sequence
+        self.newest: int = origin.sequence
         self.readers: int = 0
         self.idle: set[Waiter] = set()
         self._events: list[StoredEvent] = []
@@ -62,6 +64,7 @@ class Channel:
         """Take a matching event; one that is there already is left alone."""
         if not self._events or self._events[-1].sequence < event.sequence:
             self._events.append(event)
+            self.newest = event.sequence
             self._frame = None
 
     def forget(self, through: int) -> None:
@@ -78,7 +81,7 @@ class Channel:
         """Forget all: the tail began anew."""
         self.origin = self._floor = origin
         self._before = None
-        self.start = origin.sequence
+        self.start = self.newest = origin.sequence
         self._events.clear()
         self._frame = None
 

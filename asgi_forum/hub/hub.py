@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 from asgi_forum.cursor import Cursor
 from asgi_forum.hub.channels import Channel, Channels, Waiter
@@ -60,6 +60,12 @@ class Counters:
         """Count a reset by its reason."""
         self.resets[reason] = self.resets.get(reason, 0) + 1
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return a copy. For any thread: each part is copied in one go."""
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        delays = {"counts": list(self.delays.counts), "seconds": self.delays.seconds}
+        return {**parts, "resets": dict(self.resets), "refusals": dict(self.refusals), "delays": delays}
+
     def refusal(self, code: str) -> None:
         """Count a refusal by its code."""
         self.refusals[code] = self.refusals.get(code, 0) + 1
@@ -106,6 +112,8 @@ class Hub:
 
     def arrived(self, sequence: int) -> float | None:
         """Return when the live feed brought an entry, by `time.monotonic`; None where that was too long ago, or not so."""
+        if not self._arrivals or sequence <= self._arrivals[0][0]:
+            return None  # of the oldest page that is known nobody knows where it began
         found = None
         for through, at in reversed(self._arrivals):
             if through < sequence:
@@ -139,6 +147,7 @@ class Hub:
             member.settle()
         self.tail.restart(at)
         self._arrivals.clear()
+        self._arrivals.append((at.sequence, time.monotonic()))
         for channel in self.channels:
             channel.restart(at)
         self._unswept = 0

@@ -7,7 +7,6 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -51,10 +50,10 @@ class Running:
             self._start_observer(self._tasks, observer)
 
     def stats(self) -> dict[str, Any]:
-        """Return what was counted since this began, and what is open now."""
+        """Return what was counted since this began, and what is open now. For any thread."""
         return {
-            **asdict(self.hub.counters),
-            "streams": {name: count for name, count in self.streams.by_transport.items() if count},
+            **self.hub.counters.snapshot(),
+            "streams": {name: count for name, count in dict(self.streams.by_transport).items() if count},
             "source_reads": self.hub.reads.count,
             "lag": self.hub.lag,
             "channels": len(self.hub.channels),

@@ -100,7 +100,7 @@ class Observer:
     async def run(self) -> None:
         """Go on until cancelled or removed."""
         reader = self._reader
-        if reader is None or self._removed:
+        if reader is None:
             return
         try:
             with anyio.CancelScope() as self._scope:

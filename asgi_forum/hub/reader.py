@@ -121,11 +121,13 @@ class Reader:
 
     @property
     def lag(self) -> int:
-        """How many entries lie between the position and the tail's end, but for those that the filter is known to leave out."""
+        """
+        How many entries lie between the position and the tail's end; 0 where the filter is known to leave them all out. For any thread.
+        """
         position, end, channel = self._position, self._hub.tail.end, self._channel
         if position is None or end is None or position.epoch != end.epoch:
             return 0
-        if channel is not None and channel.start <= position.sequence and not channel.pending(position.sequence):
+        if channel is not None and max(channel.start, channel.newest) <= position.sequence:
             return 0
         return max(end.sequence - position.sequence, 0)
 

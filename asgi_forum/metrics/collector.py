@@ -34,7 +34,7 @@ _BY = {
     "refusals": ("refusals", "code", "Requests, subscriptions and messages that were refused."),
 }
 _GAUGES = {
-    "lag_events": ("lag", "Entries between the slowest stream's position and the newest one."),
+    "lag_events": ("lag", "Entries between the newest one and the position of the slowest reader."),
     "channels": ("channels", "Different filters that are being read with."),
     "tail_bytes": ("tail_bytes", "Bytes of the newest events that are kept for live streams."),
 }

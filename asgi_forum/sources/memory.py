@@ -29,7 +29,7 @@ class MemorySource:
     A log of the newest `retain` events in memory: live, writable, and never away. Its epoch lasts as long as the object.
 
     With `retain_for`, an event is gone that many seconds after it was published, however few there are; a live stream hears of it
-    a tenth of that later, or a minute.
+    at most a tenth of that later, or a minute.
 
     `event_id`s are remembered while their event is retained, and for `remember` seconds after.
     """

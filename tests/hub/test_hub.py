@@ -18,6 +18,7 @@ from asgi_forum.models import StoredEvent
 from asgi_forum.settings import Limits
 from asgi_forum.sources import MemorySource, Page
 from tests.events import KEY, sequences, stored
+from tests.hub.bench import bench
 from tests.wire.sources import HistorySource
 
 START = KEY.bare(0)
@@ -281,3 +282,19 @@ def test_counters_count_by_name() -> None:
         counters.refusal(code)
     assert counters.resets == {"trimmed": 2, "skipped": 1}
     assert counters.refusals == {"not_found": 2}
+
+
+@pytest.mark.anyio
+async def test_when_an_entry_came_is_known_for_a_while() -> None:
+    """Of entries that the live feed brought, page by page; not of what was there before, nor of what came too long ago."""
+    async with bench(3) as made:
+        assert [made.hub.arrived(sequence) for sequence in (1, 3, 4)] == [None, None, None]
+        for _ in range(3):
+            await made.append(2)
+        times = [made.hub.arrived(sequence) or 0.0 for sequence in range(4, 10)]
+        assert times[0] == times[1] < times[2] == times[3] < times[4] == times[5]
+        assert made.hub.arrived(3) is None
+        for _ in range(300):
+            await made.append()
+        assert made.hub.arrived(9) is None
+        assert made.hub.arrived(309) is not None

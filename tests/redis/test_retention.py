@@ -67,6 +67,10 @@ async def test_a_log_that_was_deleted_leaves_no_marks_of_age(server: RedisServer
         server.command("DEL", LOG)
         await other.publish(entries(20))
         assert server.command("EXISTS", "asgi_forum:{default}:ages") == b":0\r\n"
+        # What is remembered of the new one goes by itself, as ever.
+        left = [int(server.command("TTL", f"asgi_forum:{{default}}:ids:{number}")[1:]) for number in (0, 1)]
+        assert sorted(left)[0] == -2
+        assert sorted(left)[1] > 0
 
 
 async def test_a_log_that_was_deleted_leaves_no_ids(server: RedisServer) -> None:

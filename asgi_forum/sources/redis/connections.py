@@ -58,10 +58,6 @@ class Place(Protocol):
         """Return a new connection, not yet connected. May ask Sentinels or nodes of a Cluster; raises what redis-py raises."""
         ...
 
-    async def close(self) -> None:
-        """Let go of what it asks. Harmless when done before."""
-        ...
-
 
 class Connections:
     """
@@ -149,7 +145,6 @@ class Connections:
         self._closed = True
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
             await self._forget(self._generation)
-            await self._place.close()
             for _ in range(3):  # turns in which the event loop, which may end then, lets go of what was cut off
                 await anyio.lowlevel.checkpoint()
 

@@ -52,9 +52,6 @@ class _Server:
         """Return a connection to it."""
         return self._kind(**self._options)
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
 
 class _Master:
     """
@@ -106,9 +103,6 @@ class _Master:
         raise refusal or exceptions.ConnectionError(
             f"no Sentinel has a master for {self._service!r}: {', '.join(failures)}"
         )
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
     def _master(self, state: Mapping[str, str]) -> Address | None:
         """Return the master's address, where the Sentinel holds it to be up, and may be believed."""
@@ -169,9 +163,6 @@ class _Node:
                     self._nodes = list(dict.fromkeys([*[each for _, _, each in primaries], *self._nodes]))[:32]
                     return self._at(host, port)
         raise failure
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
     def _at(self, host: str, port: int) -> AbstractConnection:
         return self._kind(**{**self._options, "host": host, "port": port})

@@ -1,7 +1,8 @@
 -- Append a batch, all or none, each event_id once. All that may fail is asked before the first write: scripts do not roll back.
 -- KEYS: log, meta, ids:0, ids:1 (two generations of known ids, which take turns).
 -- ARGV: epoch, seconds to remember ids, entries to retain, whether to go on though others' entries were not looked at,
---   whether to write though there is nothing new (a WAIT behind it waits for what this connection wrote), then for each event: event_id, token, mask of the fields given, trace of all fields, the event's JSON.
+--   whether to write though there is nothing new (a WAIT behind it waits for what this connection wrote), then for each event:
+--   event_id, token, mask of the fields given, trace of all fields, the event's JSON.
 -- A known id's record is "SEQUENCE:TOKEN:HASH:" and the trace: 3 bytes a field, 6 of the payload. TOKEN tells a repeat of the
 -- same call, HASH (of the entry) a record of a log that is gone.
 -- Returns {'ok', {{sequence, duplicate, the first one's entry where there is one} ...}}; or without having written anything
