@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
@@ -283,7 +284,7 @@ async def test_one_that_removes_itself_comes_to_its_end(kind: str) -> None:
 
     async def once(event: StoredEvent) -> None:
         observers[0].remove()
-        await anyio.sleep(0.01)
+        await anyio.lowlevel.checkpoint()
         ended.append(event.sequence)
 
     def once_plain(event: StoredEvent) -> None:
