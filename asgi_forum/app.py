@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import anyio
 import anyio.from_thread
@@ -113,12 +113,19 @@ class Forum:
     def from_env(cls, **options: Any) -> Self:
         """Make a forum of what the environment says (`ASGI_FORUM_SOURCE`, `ASGI_FORUM_HEARTBEAT`, ...); `options` win over it."""
         settings = {**ForumSettings.read().model_dump(), **options}
+        if isinstance(limits := settings["limits"], dict):
+            settings["limits"] = Limits.of(cast("dict[str, Any]", limits))
         return cls(settings.pop("source"), **settings)
 
     @property
     def name(self) -> str:
         """Its name: of the log, where a source has several, and in metrics."""
         return self._name
+
+    @property
+    def limits(self) -> Limits:
+        """Its limits."""
+        return self._limits
 
     # As an ASGI application
 

@@ -44,8 +44,8 @@ class Subscription:
     """
     What a client asks to read, and what `authorize` makes of it.
 
-    filter: the events that it asks for. identity: who it is, for the app's own use. expires_at: when an open stream ends, as Unix
-    seconds or an aware datetime; None for never.
+    filter: the events that it asks for. identity: who it is; Limits.streams_per_identity counts by it. expires_at: when an open
+    stream ends, as Unix seconds or an aware datetime; None for never.
     """
 
     filter: Filter
@@ -90,6 +90,9 @@ async def authorize_subscription(hook: Authorize | None, connection: HTTPConnect
     granted = answer if isinstance(answer, Subscription) else asked
     if not isinstance(granted.filter, Filter):
         logger.error("asgi_forum.authorize_failed: got filter=%.60r, expected a Filter", granted.filter)
+        raise InternalError
+    if not isinstance(granted.identity, str | None):
+        logger.error("asgi_forum.authorize_failed: got identity=%.60r, expected a string or None", granted.identity)
         raise InternalError
     if not _is_time(granted.expires_at):
         logger.error(

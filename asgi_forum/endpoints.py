@@ -100,7 +100,7 @@ class Endpoints:
         except _ClientGoneError:
             await answer_nobody(scope, send)
         except ForumError as error:
-            self.door.running.hub.counters.refusal(error.code)
+            self.door.running.hub.counters.refusal(error)
             await refuse_http(scope, send, error)
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,9 +111,9 @@ class Endpoints:
             case "/socket":
                 await serve_socket(scope, receive, send, self.door, self.origins)
             case path:
-                await refuse_websocket(
-                    scope, receive, send, NotFound(f"path: got {quote(path)}, expected /stream or /socket")
-                )
+                error = NotFound(f"path: got {quote(path)}, expected /stream or /socket")
+                self.door.running.hub.counters.refusal(error)
+                await refuse_websocket(scope, receive, send, error)
 
     async def _publish(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
@@ -168,7 +168,7 @@ def _is_json(content_type: str) -> bool:
 
 async def _body(connection: HTTPConnection, receive: Receive, most: int) -> bytes:
     """Read the request's body, and no more of it than is taken."""
-    too_large = PayloadTooLarge(f"request: expected at most {most} bytes")
+    too_large = PayloadTooLarge(f"request: expected at most {most} bytes").at("request_bytes")
     announced = connection.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > _DIGITS or int(announced) > most):
         raise too_large

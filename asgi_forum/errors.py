@@ -41,7 +41,7 @@ close code stand here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 __all__ = [
     "AuthorizationExpired",
@@ -93,11 +93,17 @@ def quote(got: object) -> str:
 
 
 class ForumError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package. limit: the field of `Limits` that was reached, where it was one."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     close_code: ClassVar[int] = 1011
+    limit: str | None = None
+
+    def at(self, limit: str) -> Self:
+        """Name the field of `Limits` that was reached; return this error."""
+        self.limit = limit
+        return self
 
     @property
     def message(self) -> str:

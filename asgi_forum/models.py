@@ -418,6 +418,6 @@ def encode_events(events: Sequence[ForumEvent], max_bytes: int) -> list[Entry]:
         if len(entry.body) + 2 > max_bytes:
             raise PayloadTooLarge(
                 f"event {index}: got {len(entry.body) + 2} bytes, expected at most {max_bytes}", index
-            )
+            ).at("event_bytes")
         entries.append(entry)
     return entries

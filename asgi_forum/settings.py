@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from asgi_forum.errors import ConfigurationError
+from asgi_forum.errors import ConfigurationError, quote
 
 __all__ = ["ForumSettings", "Limits", "OnLag"]
 
 OnLag = Literal["resume", "skip", "disconnect"]
 
-_OFF = ("max_lag", "streams_per_address", "max_stream_age")
+_OFF = ("max_lag", "streams_per_address", "streams_per_identity", "max_stream_age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,12 @@ class Limits:
     """
     The bounds of one forum in one process. Sizes are in bytes, times in seconds; each is positive, None turns off what may be off.
 
-    streams: open streams (SSE, WebSocket, socket, waiting pages) in this process; further ones get a 429.
+    streams: open streams (SSE, WebSocket, socket, waiting pages) in this process; further ones get a 429. Connections of `/socket` that
+        were never granted a subscription make room first.
     streams_per_address: the same per client address; off by default (behind a proxy all clients may share one).
+    streams_per_identity: the same per identity that `authorize` attaches; off by default. Who has none is not counted.
     subscriptions: on one connection of `/socket`.
+    catch_up_reads: reads of the source that are under way at once for all who catch up; further ones wait for their turn.
     tail_bytes: the newest events that are kept encoded for live readers.
     frame_bytes: events in one frame or page; a frame always holds at least one event.
     event_bytes, request_bytes: one event encoded, one publish request.
@@ -33,13 +37,16 @@ class Limits:
     max_lag: matching events that a live reader may be behind before the slow-client policy applies; None: until it leaves the tail.
     send_timeout: how long a client may accept nothing before its stream is ended. Over SSE that is a piece of about 64 KiB, over a
         WebSocket a whole frame, which can't be cut: `frame_bytes` in that time is what a slow connection must manage.
+    unpaced_bytes: what one stream sends on a server that never says how much its client takes (Daphne); it is ended then, cleanly.
     max_stream_age: after this time a stream is ended, cleanly; off by default.
     stop_after: how long stopping waits for streams and observers.
     """
 
     streams: int = 10_000
     streams_per_address: int | None = None
+    streams_per_identity: int | None = None
     subscriptions: int = 100
+    catch_up_reads: int = 16
     tail_bytes: int = 16 * 2**20
     frame_bytes: int = 2**20
     event_bytes: int = 2**20
@@ -48,8 +55,18 @@ class Limits:
     page_scan: int = 20_000
     max_lag: int | None = None
     send_timeout: float = 60.0
+    unpaced_bytes: int = 4 * 2**20
     max_stream_age: float | None = None
     stop_after: float = 3.0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Make limits of some of them by name, as the environment has them. Raises ConfigurationError, also for a name that is none."""
+        names = [each.name for each in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise ConfigurationError(f"limits: got {quote(name)}, expected one of {', '.join(names)}")
+        return cls(**values)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -66,6 +83,12 @@ class Limits:
                 raise ConfigurationError(f"Limits.{each.name}: got {value!r}, expected {takes}")
 
 
+_JSON = {
+    "allowed_origins": "expected a JSON list of origins",
+    "limits": 'expected a JSON object, such as {"streams": 2000}',
+}
+
+
 class ForumSettings(BaseSettings):
     """What `Forum.from_env()` reads: `ASGI_FORUM_SOURCE`, `ASGI_FORUM_NAME`, `ASGI_FORUM_HEARTBEAT`, and so on."""
 
@@ -79,16 +102,18 @@ class ForumSettings(BaseSettings):
     on_lag: OnLag = "resume"
     allow_publish: bool = False
     allowed_origins: tuple[str, ...] = ()
+    limits: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def read(cls) -> ForumSettings:
         """Read the environment; ConfigurationError names every variable that is off."""
         try:
             return cls()
-        except SettingsError as error:  # a list that is not JSON; the message names the field
-            raise ConfigurationError(
-                f"ASGI_FORUM_ALLOWED_ORIGINS: expected a JSON list of origins ({error})"
-            ) from error
+        except SettingsError as error:  # what is not JSON; the message names the field
+            takes = ", ".join(
+                f"ASGI_FORUM_{name.upper()}: {kind}" for name, kind in _JSON.items() if f'"{name}"' in str(error)
+            )
+            raise ConfigurationError(f"{takes} ({error})") from error
         except ValidationError as error:
             faults = [
                 f"ASGI_FORUM_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors(include_input=False)

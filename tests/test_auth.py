@@ -335,3 +335,16 @@ async def test_a_time_that_is_none_is_the_hooks_fault(until: Any, caplog: pytest
     with pytest.raises(InternalError):
         await authorize_subscription(hook, connection(), ASKED)
     assert "expires_at" in caplog.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("identity", [7, ["ann"], object()])
+async def test_an_identity_that_is_none_is_the_hooks_fault(identity: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Its streams could not be counted: the stream does not begin, and the log says why."""
+
+    def hook(connection: HTTPConnection, asked: Subscription) -> Subscription:
+        return replace(asked, identity=identity)
+
+    with pytest.raises(InternalError):
+        await authorize_subscription(hook, connection(), ASKED)
+    assert "expected a string or None" in caplog.text

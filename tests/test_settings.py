@@ -17,7 +17,7 @@ from asgi_forum.settings import ForumSettings
 
 WHOLE = [each.name for each in fields(Limits) if "int" in str(each.type)]
 SECONDS = [each.name for each in fields(Limits) if "float" in str(each.type)]
-OFF = ["max_lag", "streams_per_address", "max_stream_age"]
+OFF = ["max_lag", "streams_per_address", "streams_per_identity", "max_stream_age"]
 
 
 def limits(**values: Any) -> Limits:
@@ -87,6 +87,8 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
     "half a list": {"ALLOWED_ORIGINS": "["},
     "an object": {"ALLOWED_ORIGINS": "{}"},
     "a number": {"ALLOWED_ORIGINS": "5"},
+    "no object": {"LIMITS": "streams=5"},
+    "a list": {"LIMITS": "[5]"},
 }
 """What a process may find in its environment, each name without `ASGI_FORUM_`."""
 
@@ -155,6 +157,23 @@ def test_a_list_that_is_off_is_named_too(told: dict[str, str], name: str) -> Non
     """A variable that should hold a JSON list, and holds something else."""
     assert told[name].startswith("refused:")
     assert "ASGI_FORUM_ALLOWED_ORIGINS" in told[name]
+
+
+@pytest.mark.parametrize("name", ["no object", "a list"])
+def test_limits_that_are_no_object_are_named_too(told: dict[str, str], name: str) -> None:
+    """A variable that should hold a JSON object, and holds something else."""
+    assert told[name].startswith("refused:")
+    assert "ASGI_FORUM_LIMITS" in told[name]
+
+
+def test_limits_have_names() -> None:
+    """Any of them may be given; one that is none of them is named, with those that are."""
+    assert Limits.of({"streams": 5, "max_lag": None}) == Limits(streams=5)
+    assert Limits.of({}) == Limits()
+    with pytest.raises(ConfigurationError, match=r"got 'stream', expected one of streams, .*stop_after"):
+        Limits.of({"stream": 5})
+    with pytest.raises(ConfigurationError, match=r"Limits.streams: got 0"):
+        Limits.of({"streams": 0})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 import click
@@ -19,6 +21,7 @@ from asgi_forum.cli.options import (
 )
 from asgi_forum.cli.terminal import harmless, hush
 from asgi_forum.errors import ForumError
+from asgi_forum.settings import Limits
 
 __all__ = ["asgi_forum"]
 
@@ -38,6 +41,24 @@ _FIELDS = {
 
 
 _SECONDS = click.FloatRange(0, min_open=True)
+
+
+def _limits(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+    """Take limits as NAME=VALUE; what each may be is said by `Limits`."""
+    limits: dict[str, Any] = {}
+    for value in values:
+        name, _, text = value.partition("=")
+        for read in (int, float):
+            with suppress(ValueError):
+                limits[name] = read(text)
+                break
+        else:
+            limits[name] = None if text.lower() == "none" else text
+    try:
+        Limits.of(limits)
+    except ForumError as error:
+        raise click.BadParameter(f"{error} (write NAME=VALUE, such as streams=2000)", context, parameter) from None
+    return limits
 
 
 class _Commands(click.Group):
@@ -86,6 +107,7 @@ def asgi_forum() -> None:
 @option("--heartbeat", type=_SECONDS, default=25.0, show_default=True, help="Seconds of silence until a heartbeat.")
 @option("--retain", type=click.IntRange(1), default=100_000, show_default=True, help="How many events to keep.")
 @option("--retain-for", type=_SECONDS, help="Seconds to keep an event after its arrival; for ever where left out.")
+@option("--limit", "limits", multiple=True, callback=_limits, help="A limit, such as streams=2000; repeatable.")
 @option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -105,6 +127,8 @@ def serve(*, workers: int, path: str, source: str, **options: Any) -> None:
 
     if not options["allowed_origins"]:  # then ASGI_FORUM_ALLOWED_ORIGINS holds, as for Forum.from_env()
         del options["allowed_origins"]
+    if not options["limits"]:
+        del options["limits"]
     run(path=path, source=source, workers=workers, **options)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.errors import ForumError
 from asgi_forum.hub.channels import Channel, Channels, Waiter
 from asgi_forum.hub.reads import SharedReads
 from asgi_forum.hub.tail import Tail, cost
@@ -50,6 +51,8 @@ class Counters:
     demotions: int = 0
     resets: dict[str, int] = field(default_factory=dict[str, int])
     refusals: dict[str, int] = field(default_factory=dict[str, int])
+    endings: dict[str, int] = field(default_factory=dict[str, int])
+    limits: dict[str, int] = field(default_factory=dict[str, int])
     observer_errors: int = 0
     observer_skips: int = 0
     observer_stalls: int = 0
@@ -58,17 +61,33 @@ class Counters:
 
     def reset(self, reason: str) -> None:
         """Count a reset by its reason."""
-        self.resets[reason] = self.resets.get(reason, 0) + 1
+        _count(self.resets, reason)
+
+    def refusal(self, error: ForumError) -> None:
+        """Count a refusal by its code."""
+        _count(self.refusals, error.code)
+        self.limit(error.limit)
+
+    def ending(self, error: ForumError) -> None:
+        """Count a stream that the server ended, by the code that it ended with."""
+        _count(self.endings, error.code)
+        self.limit(error.limit)
+
+    def limit(self, name: str | None) -> None:
+        """Count that a limit was reached, by its name in `Limits`; None is none."""
+        if name is not None:
+            _count(self.limits, name)
 
     def snapshot(self) -> dict[str, Any]:
         """Return a copy. For any thread: each part is copied in one go."""
         parts = {each.name: getattr(self, each.name) for each in fields(self)}
         delays = {"counts": list(self.delays.counts), "seconds": self.delays.seconds}
-        return {**parts, "resets": dict(self.resets), "refusals": dict(self.refusals), "delays": delays}
+        tables = {name: dict(getattr(self, name)) for name in ("resets", "refusals", "endings", "limits")}
+        return {**parts, **tables, "delays": delays}
 
-    def refusal(self, code: str) -> None:
-        """Count a refusal by its code."""
-        self.refusals[code] = self.refusals.get(code, 0) + 1
+
+def _count(table: dict[str, int], name: str) -> None:
+    table[name] = table.get(name, 0) + 1
 
 
 class Member(Waiter, Protocol):
@@ -98,7 +117,7 @@ class Hub:
         self.recoveries: int = 0
         self.counters: Counters = Counters()
         self.channels: Channels = Channels()
-        self.reads: SharedReads = SharedReads(source)
+        self.reads: SharedReads = SharedReads(source, limits.catch_up_reads)
         self.tail: Tail = Tail(limits.tail_bytes, self._dropped)
         self.closed: bool = False
         self._members: set[Member] = set()

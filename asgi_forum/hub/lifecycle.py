@@ -51,10 +51,14 @@ class Running:
 
     def stats(self) -> dict[str, Any]:
         """Return what was counted since this began, and what is open now. For any thread."""
+        counted, reads = self.hub.counters.snapshot(), self.hub.reads
+        if reads.delayed:
+            counted["limits"]["catch_up_reads"] = reads.delayed
         return {
-            **self.hub.counters.snapshot(),
+            **counted,
             "streams": {name: count for name, count in dict(self.streams.by_transport).items() if count},
-            "source_reads": self.hub.reads.count,
+            "source_reads": reads.count,
+            "catch_up_reads": reads.under_way,
             "lag": self.hub.lag,
             "channels": len(self.hub.channels),
             "tail_bytes": self.hub.tail.size,

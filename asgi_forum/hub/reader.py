@@ -277,11 +277,12 @@ class Reader:
 
     def _apply_policy(self, channel: Channel, position: Cursor) -> ResetFrame | None:
         if self._on_lag == "disconnect":
-            raise TooSlow
+            raise TooSlow().at("max_lag")
         newest = channel.before_newest() or self._hub.tail.end or position
         if newest.sequence <= position.sequence:
             self._leave_channel()  # the newest match is the next one: nothing is to be skipped, and the source has it
             return None
+        self._hub.counters.limit("max_lag")
         return self._reset("skipped", newest)
 
     def _now_live(self) -> LiveFrame | None:

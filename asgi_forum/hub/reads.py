@@ -104,17 +104,26 @@ class SharedReads:
     History does not change, so a block of it that was just read serves whoever comes to it next, for a moment: many readers
     that catch up read, decode and encode it once, and one that takes a single event at a time does not cost a read for each.
 
-    count: how many were begun.
+    At most `most` run at once; further ones wait for their turn, in order, and serve all who ask for the same meanwhile.
+
+    count: how many were begun. delayed: how many had to wait for their turn.
     """
 
-    def __init__(self, source: EventSource) -> None:
+    def __init__(self, source: EventSource, most: int) -> None:
         self.count: int = 0
+        self.delayed: int = 0
         self._source = source
+        self._turns = anyio.CapacityLimiter(most)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._running: set[_Key] = set()
         self._waiting: dict[_Key, Read] = {}
         self._open: set[Read] = set()
         self._blocks: OrderedDict[int, tuple[float, Page]] = OrderedDict()
+
+    @property
+    def under_way(self) -> int:
+        """How many run, or wait for their turn."""
+        return len(self._running)
 
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Say whose tasks the reads are."""
@@ -163,9 +172,12 @@ class SharedReads:
         kind, sequence, limit = key
         call = self._source.read if kind == "after" else self._source.read_before
         try:
-            while (read := self._waiting.pop(key, None)) is not None:
-                self.count += 1
-                page = await read.run(lambda: call(sequence, limit))
+            while key in self._waiting:
+                self.delayed += self._turns.available_tokens <= 0
+                async with self._turns:
+                    read = self._waiting.pop(key)  # when its turn has come: who has asked meanwhile is served too
+                    self.count += 1
+                    page = await read.run(lambda: call(sequence, limit))
                 self._open.discard(read)
                 if page is not None and kind == "after" and limit == BLOCK:
                     self._keep(sequence, page)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import anyio
@@ -26,56 +25,104 @@ class Endable(Protocol):
         ...
 
 
-@dataclass(eq=False, slots=True)
 class Place:
-    """One stream's place among the open ones; what it holds is told when the forum stops."""
+    """
+    One stream's place among the open ones; what it holds is told when the forum stops.
 
-    held: list[Endable] = field(default_factory=list[Endable])
-    closing: ForumError | None = None
+    One that nobody has claimed yet, of a connection that was granted nothing so far, makes room for another where there is none.
+    """
+
+    __slots__ = ("_held", "_identities", "_streams", "address", "claimed", "closing")
+
+    def __init__(self, streams: OpenStreams, address: str | None) -> None:
+        self._streams = streams
+        self._held: list[Endable] = []
+        self._identities: set[str] = set()
+        self.address: str | None = address
+        self.claimed: bool = False
+        self.closing: ForumError | None = None
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """Whose place it is."""
+        return frozenset(self._identities)
+
+    def claim(self, identity: str | None) -> None:
+        """Note that something was granted here, and to whom; each identity counts once. Raises TooManyConnections."""
+        if identity is not None and identity not in self._identities:
+            self._streams.identify(identity)
+            self._identities.add(identity)
+        self.claimed = True
 
     def hold(self, stream: Endable) -> None:
         """Tell `stream` too when the forum stops; at once if it is stopping."""
-        self.held.append(stream)
+        self._held.append(stream)
         if self.closing is not None:
             stream.end(self.closing)
 
-    def release(self, stream: Endable) -> None:
-        """Forget a stream that has ended by itself."""
-        self.held.remove(stream)
+    def end(self, error: ForumError) -> None:
+        """Tell all that it holds, and will hold."""
+        self.closing = error
+        for stream in tuple(self._held):
+            stream.end(error)
 
 
 class OpenStreams:
-    """Counts streams by transport and client address, refuses what is over a limit, and ends all."""
+    """Counts streams by transport, client address and identity, refuses what is over a limit, and ends all."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._places: set[Place] = set()
+        self._places: dict[Place, None] = {}
+        self._hosts_own = 0
         self._by_address: Counter[str] = Counter()
+        self._by_identity: Counter[str] = Counter()
         self._empty = anyio.Event()
         self.by_transport: Counter[str] = Counter()
         self.closing: ForumError | None = None
 
     @contextmanager
+    def granted(
+        self, transport: Transport, address: str | None = None, identity: str | None = None
+    ) -> Generator[Place]:
+        """Hold a place for one stream that was granted. Raises as `admitted`."""
+        with self.admitted(transport, address) as place:
+            place.claim(identity)
+            yield place
+
+    @contextmanager
     def admitted(self, transport: Transport, address: str | None = None) -> Generator[Place]:
-        """Hold a place for one stream. Raises ShuttingDown, TooManyConnections. The host's own (`python`) are not limited."""
+        """
+        Hold a place for a connection of which nobody knows yet what it will be granted.
+
+        Raises ShuttingDown, TooManyConnections. The host's own (`python`) are not limited.
+        """
         if self.closing is not None:
             raise ShuttingDown
         if transport != "python":
             self._check(address)
-        place = Place()
-        self._places.add(place)
+        place = Place(self, address)
+        place.claimed = transport == "python"
+        self._places[place] = None
+        self._hosts_own += transport == "python"
         self.by_transport[transport] += 1
-        self._by_address[address or ""] += 1
+        _add(self._by_address, address, 1)
         try:
             yield place
         finally:
-            self._places.discard(place)
+            self._leave(place)
+            self._hosts_own -= transport == "python"
             self.by_transport[transport] -= 1
-            self._by_address[address or ""] -= 1
-            if not self._by_address[address or ""]:
-                del self._by_address[address or ""]
-            if self.closing is not None and not self._places:
-                self._empty.set()
+            for identity in place.identities:
+                _add(self._by_identity, identity, -1)
+
+    def identify(self, identity: str) -> None:
+        """Count one more stream of an identity. Raises TooManyConnections."""
+        most = self._limits.streams_per_identity
+        if most is not None and self._by_identity[identity] >= most:
+            raise TooManyConnections(f"{most} streams are open for this identity, as many as it may have").at(
+                "streams_per_identity"
+            )
+        _add(self._by_identity, identity, 1)
 
     def end_all(self, error: ForumError) -> None:
         """Refuse new streams and tell the open ones to end; each says goodbye and leaves by itself. Harmless when done before."""
@@ -85,18 +132,42 @@ class OpenStreams:
         if not self._places:
             self._empty.set()
         for place in tuple(self._places):
-            place.closing = error
-            for stream in tuple(place.held):
-                stream.end(error)
+            place.end(error)
 
     async def wait_empty(self) -> None:
         """Wait until all have left, after `end_all`."""
         await self._empty.wait()
 
     def _check(self, address: str | None) -> None:
-        most = self._limits.streams
-        if len(self._places) - self.by_transport["python"] >= most:
-            raise TooManyConnections(f"{most} streams are open, as many as this process takes")
-        most_each = self._limits.streams_per_address
-        if most_each is not None and address and self._by_address[address] >= most_each:
-            raise TooManyConnections(f"{most_each} streams are open from this address, as many as it may have")
+        most, each = self._limits.streams, self._limits.streams_per_address
+        if each is not None and address and self._by_address[address] >= each and not self._make_room(address):
+            raise TooManyConnections(f"{each} streams are open from this address, as many as it may have").at(
+                "streams_per_address"
+            )
+        if len(self._places) - self._hosts_own >= most and not self._make_room(None):
+            raise TooManyConnections(f"{most} streams are open, as many as this process takes").at("streams")
+
+    def _make_room(self, address: str | None) -> bool:
+        """End the oldest connection (of an address, where one is given) that was granted nothing; whether there was one."""
+        idle = (place for place in self._places if not place.claimed and address in (None, place.address))
+        if (oldest := next(idle, None)) is None:
+            return False
+        self._leave(oldest)
+        oldest.end(TooManyConnections("a connection without a subscription made room for another"))
+        return True
+
+    def _leave(self, place: Place) -> None:
+        """Take a place from those that count. Harmless where it does not count any more."""
+        if place in self._places:
+            del self._places[place]
+            _add(self._by_address, place.address, -1)
+        if self.closing is not None and not self._places:
+            self._empty.set()
+
+
+def _add(counts: Counter[str], name: str | None, number: int) -> None:
+    """Count, and forget who has none."""
+    if name is not None:
+        counts[name] += number
+        if not counts[name]:
+            del counts[name]

@@ -32,9 +32,12 @@ _COUNTERS = {
 _BY = {
     "resets": ("resets", "reason", "Streams that were told that events can't be delivered."),
     "refusals": ("refusals", "code", "Requests, subscriptions and messages that were refused."),
+    "endings": ("streams_ended", "code", "Streams that were ended by the server."),
+    "limits": ("limit_hits", "limit", "How often a limit was reached, by its name in Limits."),
 }
 _GAUGES = {
     "lag_events": ("lag", "Entries between the newest one and the position of the slowest reader."),
+    "catch_up_reads": ("catch_up_reads", "Reads of the source that are under way, or wait for their turn."),
     "channels": ("channels", "Different filters that are being read with."),
     "tail_bytes": ("tail_bytes", "Bytes of the newest events that are kept for live streams."),
 }

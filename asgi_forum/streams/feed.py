@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import anyio
 import anyio.lowlevel
 
-from asgi_forum.errors import ForumError, SourceUnavailable, TooSlow
+from asgi_forum.errors import ForumClosed, ForumError, SourceUnavailable, TooSlow
 from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, ResetFrame
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.watchdog import Watchdog
 from asgi_forum.streams.heartbeat import Heartbeat
+from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.sender import Sender
 
 __all__ = ["Ending", "Feed"]
@@ -58,13 +59,16 @@ class Feed:
         limit: int,
         heartbeat: float,
         ending: Ending | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._hub = hub
         self._watchdog = watchdog
         self._limit = limit
         self._beat = Heartbeat(heartbeat, now=anyio.current_time())
         self._ending = ending
+        self._budget = budget
         self._ended: ForumError | None = None
+        self._open = True
         self._told_degraded = False
         self._away = False
         self._retry_at = 0.0
@@ -84,9 +88,14 @@ class Feed:
             self._stepping.cancel()
 
     def close(self) -> None:
-        """Let go of the reader. Harmless when closed."""
+        """Let go of the reader, and count how the stream ended. Harmless when closed."""
         self._watchdog.forget(self)
         self.reader.close()
+        if (
+            self._open and self._ended is not None and not isinstance(self._ended, ForumClosed)
+        ):  # which is the host's own doing
+            self._hub.counters.ending(self._ended)
+        self._open = False
 
     def check(self, now: float) -> None:
         """Look at the clock: the watchdog calls this a few times in each heartbeat."""
@@ -156,6 +165,9 @@ class Feed:
             with anyio.CancelScope() as scope:
                 self._stepping = scope
                 frame = await self.reader.step(self._limit)
+        except TooSlow as error:
+            self._ended = error
+            raise
         except SourceUnavailable:
             self._away = True  # the position has not moved
             self._recoveries = self._hub.recoveries
@@ -192,6 +204,8 @@ class Feed:
         counters = self._hub.counters
         counters.frames += 1
         counters.bytes += frame.size
+        if self._budget is not None:
+            self._ended = self._ended or self._budget.spend(frame.size)
         if isinstance(frame, EventsFrame):
             counters.delivered += len(frame.events)
             if self.reader.live and (arrived := self._hub.arrived(frame.events[-1].sequence)) is not None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import anyio
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from asgi_forum.auth import Authorize, Subscription, authorize_subscription
 from asgi_forum.errors import AuthorizationExpired, ShuttingDown
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.streams.feed import Ending, Feed
+from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.request import Asked
 
 __all__ = ["Door", "ending_of"]
@@ -28,9 +30,9 @@ class Door:
         """Ask the app. Raises Unauthorized, Forbidden, InternalError."""
         return await authorize_subscription(self.authorize, connection, asked.filter)
 
-    async def opened(self, asked: Asked, granted: Subscription) -> Feed:
+    async def opened(self, asked: Asked, granted: Subscription, scope: Scope) -> Feed:
         """Open a stream that begins before its first frame: `latest` and `tail` are fixed when the client hears of it."""
-        feed = self.open(asked, granted)
+        feed = self.open(asked, granted, Budget(scope, self.running.limits))
         if asked.start.tail is not None:
             try:
                 await feed.begin()
@@ -39,7 +41,7 @@ class Door:
                 raise
         return feed
 
-    def open(self, asked: Asked, granted: Subscription) -> Feed:
+    def open(self, asked: Asked, granted: Subscription, budget: Budget | None = None) -> Feed:
         """Open the stream; close it when done. Nothing waits here: the source may be away."""
         running = self.running
         reader = Reader(running.hub, granted.filter, asked.start)
@@ -50,6 +52,7 @@ class Door:
             limit=asked.limit,
             heartbeat=running.heartbeat,
             ending=ending_of(running, granted),
+            budget=budget,
         )
 
 
@@ -64,6 +67,11 @@ def ending_of(running: Running, granted: Subscription) -> Ending | None:
         )
     if age is not None:
         endings.append(
-            Ending(now + age, ShuttingDown("this stream has reached its greatest age; resume from its last cursor"))
+            Ending(
+                now + age,
+                ShuttingDown("this stream has reached its greatest age; resume from its last cursor").at(
+                    "max_stream_age"
+                ),
+            )
         )
     return min(endings, key=lambda ending: ending.at, default=None)

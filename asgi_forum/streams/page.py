@@ -76,11 +76,13 @@ async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> 
         left = granted.seconds_left()
         wait = wait if left is None else min(wait, max(left, 0.001))  # no longer than it is authorized
         if wait > 0:
-            page = await _waiting_page(connection, receive, door.running, asked, wait)
+            address = connection.client.host if connection.client else None
+            with door.running.streams.granted("page", address, granted.identity) as place:
+                page = await _waiting_page(receive, door.running, asked, wait, place)
         else:
             page = await read_page(door.running, asked)
     except ForumError as error:
-        door.running.hub.counters.refusal(error.code)
+        door.running.hub.counters.refusal(error)
         return await refuse_http(scope, send, error)
     if page is None:
         await answer_nobody(scope, send)
@@ -89,25 +91,24 @@ async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> 
 
 
 async def _waiting_page(
-    connection: HTTPConnection, receive: Receive, running: Running, asked: Asked, wait: float
+    receive: Receive, running: Running, asked: Asked, wait: float, place: Place
 ) -> ForumPage | None:
     """Wait for a page; None where the client has left meanwhile."""
     page: ForumPage | None = None
     refusal: ForumError | None = None
-    with running.streams.admitted("page", connection.client.host if connection.client else None) as place:
-        async with anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
 
-            async def watch() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(watch)
-            try:
-                page = await read_page(running, asked, wait=wait, place=place)
-            except ForumError as error:
-                refusal = error
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
             tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        try:
+            page = await read_page(running, asked, wait=wait, place=place)
+        except ForumError as error:
+            refusal = error
+        tasks.cancel_scope.cancel()
     if refusal is not None:
         raise refusal
     return page

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.errors import ForumClosed, ForumError, ShuttingDown
+from asgi_forum.hub.hub import Counters
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import HEADERS, refuse_sse
@@ -38,13 +39,15 @@ class ForumResponse(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or stream until the client leaves or the stream ends."""
+        counters: Counters | None = None
         try:
             door = await self._door()
+            counters = door.running.hub.counters
             granted = await door.grant(self._connection, self._asked)
             with ExitStack() as stack:
                 address = self._connection.client.host if self._connection.client else None
-                place = stack.enter_context(door.running.streams.admitted("sse", address))
-                feed = await door.opened(self._asked, granted)
+                place = stack.enter_context(door.running.streams.granted("sse", address, granted.identity))
+                feed = await door.opened(self._asked, granted, scope)
                 stack.callback(feed.close)
                 place.hold(feed)
                 self.body_iterator: AsyncIterator[bytes] = chunks(feed)
@@ -52,6 +55,8 @@ class ForumResponse(EventSourceResponse):
         except ForumClosed:
             await refuse_sse(scope, send, ShuttingDown())
         except ForumError as error:
+            if counters is not None:
+                counters.refusal(error)
             await refuse_sse(scope, send, error)
 
 

@@ -55,4 +55,4 @@ class Sender:
             finally:
                 self._current = None
         if scope.cancelled_caught:
-            raise TooSlow
+            raise TooSlow().at("send_timeout")

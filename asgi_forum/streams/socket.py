@@ -28,6 +28,7 @@ from asgi_forum.hub.streams import Place
 from asgi_forum.models import rfc3339, utc_now
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door
+from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import Asked, asked_by_message
 from asgi_forum.streams.sender import Sender
@@ -56,7 +57,7 @@ async def serve_socket(scope: Scope, receive: Receive, send: Send, door: Door, o
     except GoneError:
         return
     except ForumError as error:
-        door.running.hub.counters.refusal(error.code)
+        door.running.hub.counters.refusal(error)
         await refuse_websocket(scope, receive, send, error)
 
 
@@ -75,13 +76,16 @@ class _Socket:
         self._place = place
         self._lock = anyio.Lock()
         self._sender = Sender(door.running.limits.send_timeout)
+        self._budget = Budget(connection.scope, door.running.limits)
         self._subscriptions: dict[str, _Subscription] = {}
         self._ended: ForumError | None = None
         self._tasks: anyio.abc.TaskGroup = anyio.create_task_group()
 
     def end(self, error: ForumError) -> None:
-        """End the connection with an error."""
-        self._ended = self._ended or error
+        """End the connection with an error. The first one counts."""
+        if self._ended is None:
+            self._ended = error
+            self._door.running.hub.counters.ending(error)
         self._tasks.cancel_scope.cancel()
 
     async def run(self) -> None:
@@ -122,7 +126,7 @@ class _Socket:
             else:
                 await self._unsubscribe(subscription_id)
         except ForumError as error:
-            self._door.running.hub.counters.refusal(error.code)
+            self._door.running.hub.counters.refusal(error)
             await self._say(ErrorFrame.of(error).text_for(subscription_id))
 
     def _subscribe(self, subscription_id: str, command: Mapping[str, Any]) -> None:
@@ -132,7 +136,9 @@ class _Socket:
             )
         most = self._door.running.limits.subscriptions
         if len(self._subscriptions) >= most:
-            raise TooManySubscriptions(f"{most} subscriptions are open on this connection, as many as it may have")
+            raise TooManySubscriptions(f"{most} subscriptions are open on this connection, as many as it may have").at(
+                "subscriptions"
+            )
         asked = asked_by_message(command)  # at once, so that a command that is off leaves its id free for the next one
         subscription = self._subscriptions[subscription_id] = _Subscription(anyio.CancelScope())
         self._tasks.start_soon(self._run, subscription_id, subscription, asked)
@@ -164,8 +170,9 @@ class _Socket:
         """Say all that a subscription has to say, and return its last word: the refusal, or why the server ends it."""
         try:
             granted = await self._door.grant(self._connection, asked)
+            self._place.claim(granted.identity)
         except ForumError as error:
-            self._door.running.hub.counters.refusal(error.code)
+            self._door.running.hub.counters.refusal(error)
             return ErrorFrame.of(error).text_for(subscription_id)
         feed = self._door.open(asked, granted)
         try:
@@ -201,6 +208,9 @@ class _Socket:
             await self._sender.send(partial(send_text, self._send, text))
         except TooSlow as error:
             self.end(error)
+        else:
+            if (spent := self._budget.spend(len(text))) is not None:
+                self.end(spent)
 
 
 def _read(message: str | bytes) -> dict[str, Any]:

@@ -29,20 +29,20 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
         asked = asked_by_query(connection, default=LATEST, resume=True)
         granted = await door.grant(connection, asked)
         address = connection.client.host if connection.client else None
-        with door.running.streams.admitted("sse", address) as place:
+        with door.running.streams.granted("sse", address, granted.identity) as place:
             start: Message = {"type": "http.response.start", "status": 200, "headers": headers_of(SSE_HEADERS)}
             if scope["method"] == "HEAD":
                 await send(start)
                 await send({"type": "http.response.body", "body": b""})
                 return
-            feed = await door.opened(asked, granted)
+            feed = await door.opened(asked, granted, scope)
             try:
                 await send(start)
                 await _stream(receive, send, feed, place)
             finally:
                 feed.close()
     except ForumError as error:
-        door.running.hub.counters.refusal(error.code)
+        door.running.hub.counters.refusal(error)
         await refuse_sse(scope, send, error)
 
 

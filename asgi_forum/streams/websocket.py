@@ -38,8 +38,8 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
         asked = asked_by_query(connection, default=LATEST)
         granted = await door.grant(connection, asked)
         address = connection.client.host if connection.client else None
-        with door.running.streams.admitted("websocket", address) as place:
-            feed = await door.opened(asked, granted)
+        with door.running.streams.granted("websocket", address, granted.identity) as place:
+            feed = await door.opened(asked, granted, scope)
             try:
                 await accept(receive, send)
                 await _stream(receive, send, feed, place)
@@ -48,7 +48,7 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
     except GoneError:
         return
     except ForumError as error:
-        door.running.hub.counters.refusal(error.code)
+        door.running.hub.counters.refusal(error)
         await refuse_websocket(scope, receive, send, error)
 
 
@@ -73,6 +73,7 @@ async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> Non
                 tasks.cancel_scope.cancel()
             except ForumError as fault:
                 error = fault
+                feed.end(fault)
                 tasks.cancel_scope.cancel()
 
         tasks.start_soon(listen)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.errors import NotFound, ShuttingDown, TooManyConnections, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.hub.channels import Channel
 from asgi_forum.hub.hub import Counters, Hub
@@ -274,14 +275,19 @@ def test_a_sweep_comes_too_early_for_nobody() -> None:
 
 
 def test_counters_count_by_name() -> None:
-    """Resets by reason, refusals by code."""
+    """Resets by reason, refusals and endings by code, and the limits that were behind these."""
     counters = Counters()
     for reason in ("trimmed", "skipped", "trimmed"):
         counters.reset(reason)
-    for code in ("not_found", "not_found"):
-        counters.refusal(code)
+    for error in (NotFound("/a"), NotFound("/b"), TooManyConnections("2 are open").at("streams")):
+        counters.refusal(error)
+    counters.ending(TooSlow().at("send_timeout"))
+    counters.ending(ShuttingDown())
+    counters.limit("send_timeout")
     assert counters.resets == {"trimmed": 2, "skipped": 1}
-    assert counters.refusals == {"not_found": 2}
+    assert counters.refusals == {"not_found": 2, "too_many_connections": 1}
+    assert counters.endings == {"too_slow": 1, "shutting_down": 1}
+    assert counters.limits == {"streams": 1, "send_timeout": 2}
 
 
 @pytest.mark.anyio

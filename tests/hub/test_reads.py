@@ -63,7 +63,7 @@ async def test_a_read_that_has_begun_is_too_old() -> None:
     source = Slow()
     async with anyio.create_task_group() as tasks:
         with anyio.fail_after(DEADLINE):
-            reads = SharedReads(source)
+            reads = SharedReads(source, 2)
             reads.begin(tasks)
             early = reads.read(0, 10)
             await wait_all_tasks_blocked()
@@ -90,6 +90,22 @@ async def test_other_questions_are_other_reads() -> None:
         before = made.source.reads
         await wait_all_tasks_blocked()
         assert made.source.reads - before == 4
+
+
+async def test_only_so_many_run_at_once() -> None:
+    """Further ones wait for their turn, and one that waits serves whoever asks for the same; a limit of one is enough to go on."""
+    async with bench(5, catch_up_reads=2) as made:
+        reads, before = made.hub.reads, made.source.reads
+        made.source.fall_mute()
+        asked = [reads.read(0, limit) for limit in range(1, 6)]
+        await wait_all_tasks_blocked()
+        assert made.source.reads - before == 2
+        assert (reads.under_way, reads.delayed) == (5, 3)
+        assert reads.read(0, 5) is asked[4]
+        made.source.speak()
+        assert [len((await each.page()).events) for each in asked] == [1, 2, 3, 4, 5]
+        await wait_all_tasks_blocked()
+        assert (made.source.reads - before, reads.under_way, reads.delayed) == (5, 0, 3)
 
 
 async def test_waiting_may_be_cancelled() -> None:
@@ -183,7 +199,7 @@ async def test_a_stop_ends_what_nobody_will_answer() -> None:
 async def test_nothing_is_read_before_the_forum_has_started() -> None:
     """There is nobody yet whose task it could be."""
     with pytest.raises(SourceUnavailable, match="starting"):
-        SharedReads(MemorySource()).read(0, 10)
+        SharedReads(MemorySource(), 1).read(0, 10)
 
 
 # Blocks of history, for readers that stand close to each other

@@ -33,16 +33,16 @@ class Stream:
 def test_streams_are_limited(transport: Transport) -> None:
     """All transports together; a place that was left is free again, also after an error."""
     streams = OpenStreams(Limits(streams=2))
-    with streams.admitted("sse"):
+    with streams.granted("sse"):
         with (
-            streams.admitted(transport),
+            streams.granted(transport),
             pytest.raises(TooManyConnections, match="2 streams are open"),
-            streams.admitted(transport),
+            streams.granted(transport),
         ):
             pass
-        with pytest.raises(ZeroDivisionError), streams.admitted(transport):
+        with pytest.raises(ZeroDivisionError), streams.granted(transport):
             raise ZeroDivisionError
-        with streams.admitted(transport):
+        with streams.granted(transport):
             pass
 
 
@@ -51,11 +51,11 @@ def test_the_hosts_own_are_not_limited() -> None:
     streams = OpenStreams(Limits(streams=1, streams_per_address=1))
     with ExitStack() as stack:
         for _ in range(5):
-            stack.enter_context(streams.admitted("python"))
-        stack.enter_context(streams.admitted("sse", "a"))
-        stack.enter_context(streams.admitted("python"))
+            stack.enter_context(streams.granted("python"))
+        stack.enter_context(streams.granted("sse", "a"))
+        stack.enter_context(streams.granted("python"))
         with pytest.raises(TooManyConnections):
-            stack.enter_context(streams.admitted("sse", "b"))
+            stack.enter_context(streams.granted("sse", "b"))
 
 
 def test_an_address_has_a_limit_of_its_own() -> None:
@@ -64,12 +64,12 @@ def test_an_address_has_a_limit_of_its_own() -> None:
     with ExitStack() as stack:
         for address in ("a", "b", None):
             for transport in NETWORK[:2]:
-                stack.enter_context(streams.admitted(transport, address))
+                stack.enter_context(streams.granted(transport, address))
         for address in ("a", "b"):
             with pytest.raises(TooManyConnections, match="2 streams are open from this address"):
-                stack.enter_context(streams.admitted("page", address))
-        stack.enter_context(streams.admitted("sse", None))
-        stack.enter_context(streams.admitted("sse", "c"))
+                stack.enter_context(streams.granted("page", address))
+        stack.enter_context(streams.granted("sse", None))
+        stack.enter_context(streams.granted("sse", "c"))
 
 
 def test_a_limit_of_addresses_is_off_by_default() -> None:
@@ -77,13 +77,13 @@ def test_a_limit_of_addresses_is_off_by_default() -> None:
     streams = OpenStreams(Limits())
     with ExitStack() as stack:
         for _ in range(500):
-            stack.enter_context(streams.admitted("sse", "proxy"))
+            stack.enter_context(streams.granted("sse", "proxy"))
 
 
 def test_streams_are_counted_by_transport() -> None:
     """What health shows."""
     streams = OpenStreams(Limits())
-    with streams.admitted("sse"), streams.admitted("sse"), streams.admitted("websocket"):
+    with streams.granted("sse"), streams.granted("sse"), streams.granted("websocket"):
         assert (streams.by_transport["sse"], streams.by_transport["websocket"]) == (2, 1)
     assert set(streams.by_transport.values()) == {0}
 
@@ -91,7 +91,7 @@ def test_streams_are_counted_by_transport() -> None:
 def test_all_are_told_to_end_once() -> None:
     """Every stream of every place gets the error, even if it is said again."""
     streams, told = OpenStreams(Limits()), [Stream() for _ in range(3)]
-    with streams.admitted("sse") as one, streams.admitted("python") as two:
+    with streams.granted("sse") as one, streams.granted("python") as two:
         one.hold(told[0])
         one.hold(told[1])
         two.hold(told[2])
@@ -104,21 +104,79 @@ def test_all_are_told_to_end_once() -> None:
 def test_a_stream_that_comes_late_is_told_at_once() -> None:
     """It had its place already when the end was called."""
     streams, stream = OpenStreams(Limits()), Stream()
-    with streams.admitted("sse") as place:
+    with streams.granted("sse") as place:
         error = ShuttingDown()
         streams.end_all(error)
         place.hold(stream)
     assert stream.told == [error]
 
 
-def test_a_stream_that_has_ended_is_told_nothing() -> None:
-    """A connection with many subscriptions lets go of each."""
-    streams, stream = OpenStreams(Limits()), Stream()
-    with streams.admitted("websocket") as place:
-        place.hold(stream)
-        place.release(stream)
-        streams.end_all(ShuttingDown())
-    assert stream.told == []
+def test_an_identity_has_a_limit_of_its_own() -> None:
+    """Wherever it comes from; who has none is not counted, and a place that was left is free again."""
+    streams = OpenStreams(Limits(streams_per_identity=2))
+    with ExitStack() as stack:
+        for address in ("a", "b", "c"):
+            stack.enter_context(streams.granted("sse", address))
+        stack.enter_context(streams.granted("sse", "a", "ann"))
+        with streams.granted("websocket", "b", "ann"):
+            for transport in NETWORK:
+                with pytest.raises(TooManyConnections, match="2 streams are open for this identity") as refused:
+                    stack.enter_context(streams.granted(transport, "c", "ann"))
+                assert refused.value.limit == "streams_per_identity"
+            stack.enter_context(streams.granted("page", "c", "bob"))
+        stack.enter_context(streams.granted("page", "c", "ann"))
+    assert set(streams.by_transport.values()) == {0}
+
+
+def test_a_connection_counts_once_for_each_identity() -> None:
+    """However many subscriptions it has; a refused one leaves it as it was."""
+    streams = OpenStreams(Limits(streams_per_identity=1))
+    with streams.admitted("websocket") as one, streams.admitted("websocket") as two:
+        for identity in ("ann", "ann", None, "bob"):
+            one.claim(identity)
+        with pytest.raises(TooManyConnections):
+            two.claim("bob")
+        two.claim("cid")
+        assert sorted(one.identities) == ["ann", "bob"]
+        assert sorted(two.identities) == ["cid"]
+    with streams.granted("sse", None, "bob"), streams.granted("sse", None, "cid"):
+        pass
+
+
+def test_who_was_granted_nothing_makes_room() -> None:
+    """The oldest such connection ends, and another comes in; those that were granted something stay."""
+    streams, told = OpenStreams(Limits(streams=3)), [Stream() for _ in range(3)]
+    with ExitStack() as stack:
+        places = [stack.enter_context(streams.admitted("websocket")) for _ in range(3)]
+        for place, stream in zip(places, told, strict=True):
+            place.hold(stream)
+        places[0].claim(None)
+        stack.enter_context(streams.granted("sse"))
+        assert [len(stream.told) for stream in told] == [0, 1, 0]
+        assert isinstance(told[1].told[0], TooManyConnections)
+        stack.enter_context(streams.admitted("websocket"))
+        assert [len(stream.told) for stream in told] == [0, 1, 1]
+        stack.enter_context(streams.granted("page"))
+        with pytest.raises(TooManyConnections) as refused:
+            stack.enter_context(streams.granted("page"))
+        assert refused.value.limit == "streams"
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(streams.granted("sse"))
+
+
+def test_room_for_an_address_is_made_by_its_own_connections() -> None:
+    """What others hold is not touched, nor is the limit of all a reason to end more than one."""
+    streams, told = OpenStreams(Limits(streams=2, streams_per_address=1)), [Stream() for _ in range(2)]
+    with ExitStack() as stack:
+        for address, stream in zip("ab", told, strict=True):
+            stack.enter_context(streams.admitted("websocket", address)).hold(stream)
+        stack.enter_context(streams.granted("sse", "b"))
+        assert [len(stream.told) for stream in told] == [0, 1]
+        with pytest.raises(TooManyConnections) as refused:
+            stack.enter_context(streams.granted("sse", "b"))
+        assert refused.value.limit == "streams_per_address"
+        assert [len(stream.told) for stream in told] == [0, 1]
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -126,7 +184,7 @@ def test_nobody_comes_in_after_the_end(transport: Transport) -> None:
     """The host's own streams included."""
     streams = OpenStreams(Limits())
     streams.end_all(ShuttingDown())
-    with pytest.raises(ShuttingDown), streams.admitted(transport):
+    with pytest.raises(ShuttingDown), streams.granted(transport):
         pass
 
 
@@ -142,8 +200,8 @@ async def test_the_end_is_awaited() -> None:
             left.append(True)
 
         with anyio.fail_after(DEADLINE):
-            with streams.admitted("sse"):
-                with streams.admitted("websocket"):
+            with streams.granted("sse"):
+                with streams.granted("websocket"):
                     streams.end_all(ShuttingDown())
                     tasks.start_soon(wait)
                 await wait_all_tasks_blocked()

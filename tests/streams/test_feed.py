@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_forum.cursor import Start, parse_start
-from asgi_forum.errors import AuthorizationExpired, ForumError, ShuttingDown, SourceUnavailable, TooSlow
+from asgi_forum.errors import AuthorizationExpired, ForumClosed, ForumError, ShuttingDown, SourceUnavailable, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
 from asgi_forum.hub import reader as readers
@@ -471,6 +471,30 @@ async def test_a_beginning_does_not_wait_for_ever(fault: str) -> None:
 
 
 # Cancelling
+
+
+@pytest.mark.parametrize(
+    ("error", "endings", "limits"),
+    [
+        (ShuttingDown(), {"shutting_down": 1}, {}),
+        (ShuttingDown().at("max_stream_age"), {"shutting_down": 1}, {"max_stream_age": 1}),
+        (AuthorizationExpired(), {"authorization_expired": 1}, {}),
+        (ForumClosed(), {}, {}),
+        (None, {}, {}),
+    ],
+)
+async def test_endings_are_counted(error: ForumError | None, endings: dict[str, int], limits: dict[str, int]) -> None:
+    """Once each, by code, with the limit that was the reason; neither clients that leave nor what the host itself closes."""
+    async with filled(1) as (_, running):
+        stream = feed(running)
+        if error is not None:
+            stream.end(error)
+            stream.end(TooSlow())
+            with pytest.raises(type(error)):
+                await stream.next()
+        stream.close()
+        stream.close()
+        assert (running.hub.counters.endings, running.hub.counters.limits) == (endings, limits)
 
 
 async def pull(stream: Feed, turns: int) -> Frame | None:

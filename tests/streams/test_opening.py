@@ -77,7 +77,7 @@ async def test_latest_and_tail_are_fixed_when_the_stream_is_opened(start: Start,
     source = MemorySource()
     await source.publish(entries(2))
     async with at_work(source) as running:
-        stream = await Door(running, None).opened(Asked(Filter(), start, 10), Subscription(Filter()))
+        stream = await Door(running, None).opened(Asked(Filter(), start, 10), Subscription(Filter()), {})
         await source.publish(entries(1))
         frame = await stream.next()
         assert (sequences(frame) if isinstance(frame, EventsFrame) else []) == first
@@ -91,7 +91,7 @@ async def test_opening_may_be_cancelled() -> None:
         await wait_all_tasks_blocked()
         source.fall_mute()
         with anyio.move_on_after(0.01) as scope:
-            await Door(running, None).opened(Asked(Filter(), LATEST, 10), Subscription(Filter()))
+            await Door(running, None).opened(Asked(Filter(), LATEST, 10), Subscription(Filter()), {})
         assert scope.cancelled_caught
         assert running.hub._members == set()  # pyright: ignore[reportPrivateUsage]  # nobody else can tell
         source.speak()

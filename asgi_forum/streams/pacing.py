@@ -1,0 +1,36 @@
+"""Servers that never say how much a client has taken: what one stream may send there, before it ends and the client comes back."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.types import Scope
+
+from asgi_forum.errors import ShuttingDown
+from asgi_forum.settings import Limits
+
+__all__ = ["Budget"]
+
+
+class Budget:
+    """
+    The bytes that one connection may still send: without end where the server applies back-pressure, `Limits.unpaced_bytes` elsewhere.
+
+    Daphne takes all that it is given at once, and keeps it for a client that reads nothing. It shows only in what it does not say:
+    which version of the specification it follows. A client that has come to the end of such a stream has read it, and resumes.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, scope: Scope, limits: Limits) -> None:
+        paced = "spec_version" in scope.get("asgi", {"spec_version": None})
+        self._left = math.inf if paced else limits.unpaced_bytes
+
+    def spend(self, size: int) -> ShuttingDown | None:
+        """Count what is being sent; return the error to end with, where nothing should follow it."""
+        self._left -= size
+        if self._left > 0:
+            return None
+        return ShuttingDown("this stream has sent as much as one may here; resume from its last cursor").at(
+            "unpaced_bytes"
+        )
