@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -25,6 +24,7 @@ from asgi_forum.errors import (
     quote,
 )
 from asgi_forum.filters import Filter, Values
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.models import ForumEvent
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "authorize_subscription",
 ]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.auth")
+logger: EventLogger = event_logger("asgi_forum.auth")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Send
 
 from asgi_forum.hub.lifecycle import Lifecycle
+from asgi_forum.logs import EventLogger, event_logger
 
 __all__ = ["serve_lifespan"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.lifecycle")
+logger: EventLogger = event_logger("asgi_forum.lifecycle")
 
 
 async def serve_lifespan(lifecycle: Lifecycle, receive: Receive, send: Send) -> None:
@@ -29,7 +29,7 @@ async def _answer(phase: str, work: Callable[[], Awaitable[object]], send: Send)
     try:
         await work()
     except Exception as error:
-        logger.exception("asgi_forum.%s_failed", phase)
+        logger.exception(f"asgi_forum.{phase}_failed")  # noqa: G004  # an event's name is no argument
         await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
     else:
         await send({"type": f"lifespan.{phase}.complete"})

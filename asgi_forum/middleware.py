@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asgi_forum.app import Forum
 from asgi_forum.errors import ConfigurationError
+from asgi_forum.logs import EventLogger, event_logger
 
 __all__ = ["ForumMiddleware"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.lifecycle")
+logger: EventLogger = event_logger("asgi_forum.lifecycle")
 
 
 class ForumMiddleware:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 
@@ -10,12 +9,13 @@ import anyio
 
 from asgi_forum.errors import ForumError, Outcome, SourceUnavailable
 from asgi_forum.hub.pump import Backoff
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.models import Entry, Receipt
 from asgi_forum.sources.base import WritableSource
 
 __all__ = ["publish"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.publish")
+logger: EventLogger = event_logger("asgi_forum.publish")
 
 
 async def publish(source: WritableSource, entries: Sequence[Entry], *, wait: float) -> list[Receipt]:

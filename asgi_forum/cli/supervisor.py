@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,10 +17,11 @@ from types import FrameType
 from typing import Any
 
 from asgi_forum.errors import ForumError
+from asgi_forum.logs import EventLogger, event_logger
 
 __all__ = ["Supervisor", "WorkerFailed", "end_with_parent"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.workers")
+logger: EventLogger = event_logger("asgi_forum.workers")
 
 _spawn = multiprocessing.get_context("spawn")
 

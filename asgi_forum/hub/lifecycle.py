@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -20,12 +19,13 @@ from asgi_forum.hub.observers import Observer
 from asgi_forum.hub.pump import Pump
 from asgi_forum.hub.streams import OpenStreams
 from asgi_forum.hub.watchdog import Watchdog
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.settings import Limits, OnLag
 from asgi_forum.sources.base import EventSource, LiveSource
 
 __all__ = ["Lifecycle", "Running"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.lifecycle")
+logger: EventLogger = event_logger("asgi_forum.lifecycle")
 
 
 class Running:

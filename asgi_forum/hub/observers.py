@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,11 +17,12 @@ from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, ResetFrame
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reader import Reader
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.models import StoredEvent
 
 __all__ = ["Callback", "Observer"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.observers")
+logger: EventLogger = event_logger("asgi_forum.observers")
 
 Callback = Callable[[StoredEvent], Awaitable[Any] | Any]
 

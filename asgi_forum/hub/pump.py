@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
 import anyio
@@ -10,11 +9,12 @@ import anyio
 from asgi_forum.errors import SourceUnavailable
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.reader import FAR
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.sources.base import LiveSource, Page
 
 __all__ = ["Backoff", "Pump"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.pump")
+logger: EventLogger = event_logger("asgi_forum.pump")
 
 _STEADY = 5.0
 """Seconds after which a feed counts as one that works: one that breaks at once is not asked for faster and faster."""

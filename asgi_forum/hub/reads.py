@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,12 +13,13 @@ import anyio.abc
 
 from asgi_forum.cursor import UNCHECKED, Cursor
 from asgi_forum.errors import ForumError, SourceUnavailable
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.models import StoredEvent
 from asgi_forum.sources.base import EventSource, Page
 
 __all__ = ["BLOCK", "Read", "SharedReads", "cut"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.reads")
+logger: EventLogger = event_logger("asgi_forum.reads")
 
 BLOCK = 256
 """Entries of one shared read: readers that stand close to each other, or take little at a time, are served by the same one."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 
 from redis import exceptions
 
 from asgi_forum.errors import ConfigurationError
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.failures import forbidden, told
 from asgi_forum.sources.redis.keys import LogKeys
 
 __all__ = ["check_readable", "check_server"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.redis")
+logger: EventLogger = event_logger("asgi_forum.redis")
 
 _PERMITTED = Script.load("permitted")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,11 +12,12 @@ from pydantic_core import from_json
 
 from asgi_forum.cursor import Cursor, CursorKey
 from asgi_forum.errors import InvalidEvent, quote
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.models import Entry, StoredEvent, canonical, parse_events
 
 __all__ = ["FIELDS", "Decoder", "RawEntry", "decoded", "mask_of", "record_of", "trace_of"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.redis")
+logger: EventLogger = event_logger("asgi_forum.redis")
 
 FIELDS = (
     "event_type",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 
 import anyio
 from redis import exceptions
 
 from asgi_forum.errors import SourceUnavailable
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.sources.redis.connections import Connections, Script
 from asgi_forum.sources.redis.keys import LogKeys
 from asgi_forum.sources.registry import KEEP_ALL
 
 __all__ = ["Retention"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.redis")
+logger: EventLogger = event_logger("asgi_forum.redis")
 
 _TIDY = Script.load("tidy")
 _INTERVAL = 60.0

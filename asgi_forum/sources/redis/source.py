@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +12,7 @@ from redis import exceptions
 
 from asgi_forum.cursor import Cursor, CursorKey, fresh_identity
 from asgi_forum.errors import ConfigurationError, EventIdConflict, SourceUnavailable
+from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.models import Entry, Receipt
 from asgi_forum.sources.base import LiveSource, Page, ReportingSource, WritableSource
 from asgi_forum.sources.redis.checks import check_readable, check_server
@@ -31,7 +31,7 @@ from asgi_forum.sources.upkeep import InspectableSource, Inspection, Repair, Rep
 
 __all__ = ["RedisSource"]
 
-logger: logging.Logger = logging.getLogger("asgi_forum.redis")
+logger: EventLogger = event_logger("asgi_forum.redis")
 
 _READ, _PUBLISH, _LEARN, _IDENTIFY = map(Script.load, ("read", "publish", "learn", "identify"))
 
