@@ -13,11 +13,12 @@ import asgi_forum
 
 ROOT = Path(asgi_forum.__file__).parent
 
-VALUES = ("errors", "models", "cursor", "filters", "frames", "settings")
+VALUES = ("errors", "logs", "models", "cursor", "filters", "frames", "settings")
 """The modules that the rest is built of; they know nothing of it."""
 
 TABLE: dict[str, tuple[str, ...]] = {
     "errors": (),
+    "logs": (),
     "models": ("errors",),
     "cursor": ("errors",),
     "filters": ("errors", "models"),
@@ -25,11 +26,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     "settings": ("errors",),
     "sources": (*VALUES, "sources"),
     "hub": (*VALUES, "sources.base", "hub"),
-    "auth": ("errors", "models", "filters"),
+    "auth": ("errors", "logs", "models", "filters"),
     "streams": (*VALUES, "hub", "auth", "streams"),
     "endpoints": (*VALUES, "auth", "streams"),
-    "lifespan": ("hub",),
-    "publishing": ("errors", "models", "sources.base", "hub"),
+    "lifespan": ("logs", "hub"),
+    "publishing": ("errors", "logs", "models", "sources.base", "hub"),
     "app": (
         *VALUES,
         "sources.base",
@@ -41,7 +42,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "lifespan",
         "publishing",
     ),
-    "middleware": ("errors", "app"),
+    "middleware": ("errors", "logs", "app"),
     "": (*VALUES, "auth", "streams", "app", "middleware"),
     "client": ("", *VALUES, "client"),
     "metrics": ("errors", "hub", "app", "metrics"),
@@ -72,14 +73,16 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "streams.heartbeat": (),
     "streams.request": (),
     "streams.refusals": (),
+    "streams.pacing": (),
     "streams.sender": (),
-    "streams.feed": ("streams.heartbeat", "streams.sender"),
-    "streams.opening": ("streams.feed", "streams.request"),
+    "streams.feed": ("streams.heartbeat", "streams.pacing", "streams.sender"),
+    "streams.opening": ("streams.feed", "streams.pacing", "streams.request"),
     "streams.sse": ("streams.feed", "streams.opening", "streams.refusals", "streams.request", "streams.sender"),
     "streams.websocket": ("streams.feed", "streams.opening", "streams.refusals", "streams.request", "streams.sender"),
     "streams.socket": (
         "streams.feed",
         "streams.opening",
+        "streams.pacing",
         "streams.refusals",
         "streams.request",
         "streams.sender",
