@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic_core import to_json
 
+from asgi_forum.cursor import Cursor
 from asgi_forum.errors import ForumError, ResetReason
 from asgi_forum.models import StoredEvent, rfc3339, utc_now
 
@@ -90,6 +91,11 @@ class EventsFrame(_Encoded):
             self.next_cursor.encode(),
             self.sent_at.encode(),
         )
+
+    @cached_property
+    def position(self) -> Cursor:
+        """The position just after the last event."""
+        return Cursor.parse(self.next_cursor)
 
     @cached_property
     def size(self) -> int:

@@ -23,8 +23,8 @@ class Limits:
     """
     The bounds of one forum in one process. Sizes are in bytes, times in seconds; each is positive, None turns off what may be off.
 
-    streams: open streams (SSE, WebSocket, socket, waiting pages) in this process; further ones get a 429. Connections of `/socket` that
-        were never granted a subscription make room first.
+    streams: open streams (SSE, WebSocket, socket, waiting pages) in this process; further ones get a 429. Where `authorize`
+        decides, connections of `/socket` that were never granted a subscription make room first.
     streams_per_address: the same per client address; off by default (behind a proxy all clients may share one).
     streams_per_identity: the same per identity that `authorize` attaches; off by default. Who has none is not counted.
     subscriptions: on one connection of `/socket`.

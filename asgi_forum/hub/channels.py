@@ -46,7 +46,19 @@ class Channel:
     Its readers share what is cut from it: the frame at one position is made, and encoded, once.
     """
 
-    __slots__ = ("_before", "_events", "_floor", "_frame", "filter", "idle", "newest", "origin", "readers", "start")
+    __slots__ = (
+        "_asked",
+        "_before",
+        "_events",
+        "_floor",
+        "_frame",
+        "filter",
+        "idle",
+        "newest",
+        "origin",
+        "readers",
+        "start",
+    )
 
     def __init__(self, keep: Filter, origin: Cursor) -> None:
         self.filter: Filter = keep
@@ -58,6 +70,7 @@ class Channel:
         self.readers: int = 0
         self.idle: set[Waiter] = set()
         self._events: list[StoredEvent] = []
+        self._asked = (-1, 0, 0)
         self._frame: tuple[tuple[int, int, int], EventsFrame] | None = None
 
     def append(self, event: StoredEvent) -> None:
@@ -91,8 +104,13 @@ class Channel:
 
     def frame(self, after: int, limit: int, max_bytes: int) -> EventsFrame | None:
         """Return the next events after a sequence as a frame, the same object for all who ask at that position; None at the end."""
-        if not self._events or self._events[-1].sequence <= after:
+        if self.newest <= after:
             return None
+        if self._asked == (after, limit, max_bytes) and self._frame is not None:
+            return self._frame[1]
+        if not self._events:
+            return None
+        self._asked = (after, limit, max_bytes)
         first = bisect_right(self._events, after, key=_sequence)
         key = (self._events[first].sequence, limit, max_bytes)
         if self._frame is None or self._frame[0] != key:

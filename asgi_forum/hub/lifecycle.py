@@ -14,6 +14,7 @@ import anyio.abc
 
 from asgi_forum.cursor import LATEST, Start
 from asgi_forum.errors import ConfigurationError, ForumClosed, ShuttingDown, SourceUnavailable
+from asgi_forum.hub.fanout import Fanout
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.observers import Observer
 from asgi_forum.hub.pump import Pump
@@ -38,6 +39,7 @@ class Running:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.hub: Hub = Hub(source, limits, on_lag)
         self.watchdog: Watchdog = Watchdog(heartbeat)
+        self.fanout: Fanout = Fanout()
         self.streams: OpenStreams = OpenStreams(limits)
         self._observers: set[Observer] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -81,6 +83,7 @@ class Running:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 self.hub.reads.begin(tasks)
+                self.fanout.begin(tasks)
                 await self._start(tasks)
                 try:
                     started()
@@ -91,6 +94,7 @@ class Running:
         finally:
             self._tasks = None
             self.hub.reads.close()
+            self.fanout.close()
             with anyio.move_on_after(self.limits.stop_after, shield=True):
                 await self.source.close()
 

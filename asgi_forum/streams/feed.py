@@ -14,8 +14,8 @@ import anyio.lowlevel
 from asgi_forum.errors import ForumClosed, ForumError, SourceUnavailable, TooSlow
 from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, ResetFrame
 from asgi_forum.hub.hub import Hub
-from asgi_forum.hub.reader import Reader
-from asgi_forum.hub.watchdog import Watchdog
+from asgi_forum.hub.reader import Look, Reader
+from asgi_forum.hub.watchdog import Watchdog, Watched
 from asgi_forum.streams.heartbeat import Heartbeat
 from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.sender import Sender
@@ -75,9 +75,28 @@ class Feed:
         self._recoveries = 0
         self._turns = 0
         self._stepping: anyio.CancelScope | None = None
+        self.hurry: Callable[[], None] | None = None
         self._sender = Sender(hub.limits.send_timeout)
         self.reader = reader
         watchdog.watch(self)
+
+    @property
+    def ended(self) -> ForumError | None:
+        """The error that the stream ends with, once it is to end."""
+        return self._ended
+
+    @property
+    def send_timeout(self) -> float:
+        """Seconds that a client may accept nothing of what is sent."""
+        return self._hub.limits.send_timeout
+
+    def watch(self, watched: Watched) -> None:
+        """Have somebody else told the time too."""
+        self._watchdog.watch(watched)
+
+    def forget(self, watched: Watched) -> None:
+        """Stop that."""
+        self._watchdog.forget(watched)
 
     def end(self, error: ForumError) -> None:
         """End the stream with an error, at its next frame; one that is being sent has a second left. The first error counts."""
@@ -86,6 +105,8 @@ class Feed:
         self.reader.wake()
         if self._stepping is not None:
             self._stepping.cancel()
+        if self.hurry is not None:
+            self.hurry()
 
     def close(self) -> None:
         """Let go of the reader, and count how the stream ended. Harmless when closed."""
@@ -127,6 +148,12 @@ class Feed:
         Events come in order, at most `limit` in a frame. While the source is away this goes on with heartbeats, and waits. Raises
         the ForumError that ends the stream.
         """
+        while (frame := await self.advance()) is None:
+            await self.reader.wait()
+        return frame
+
+    async def advance(self) -> Frame | None:
+        """Return the next frame; None where there is nothing to do until the reader is woken. Else as `next`."""
         while True:
             if self._ended is not None:
                 raise self._ended
@@ -135,15 +162,36 @@ class Feed:
                 await anyio.lowlevel.checkpoint()
             frame = self._tell_degraded() or await self._step() or self._tell_alive()
             if frame is not None:
-                return self._stamp(frame)
+                return self._stamp(frame, anyio.current_time())
             if self._away:
                 with anyio.CancelScope(deadline=self._retry_at):
                     await self.reader.wait()
             elif self.reader.idle:
                 self._turns = 0
-                await self.reader.wait()
+                return None
             else:
                 await anyio.lowlevel.checkpoint()
+
+    def look(self, now: float) -> Frame | Look | None:
+        """
+        Return the next frame where it is there at once; None where there is nothing to do until the reader is woken.
+
+        WAITS where it takes `advance`. Raises the ForumError that ends the stream. `now` is the loop's time.
+        """
+        if self._ended is not None:
+            raise self._ended
+        frame: Frame | None = self._tell_degraded()
+        if frame is None:
+            found = Look.WAITS if self._away else self.reader.look(self._limit)
+            if found is Look.WAITS:
+                return found
+            if found is not None:
+                frame = found
+            elif now < self._beat.due:
+                return None
+            else:
+                frame = self._heartbeat()
+        return self._stamp(frame, now)
 
     async def send(self, send: Callable[[], Awaitable[None]]) -> None:
         """
@@ -199,8 +247,8 @@ class Feed:
     def _heartbeat(self) -> HeartbeatFrame:
         return HeartbeatFrame(self.reader.cursor, self._told_degraded or None)
 
-    def _stamp(self, frame: Frame) -> Frame:
-        self._beat.frame_sent(now=anyio.current_time())
+    def _stamp(self, frame: Frame, now: float) -> Frame:
+        self._beat.frame_sent(now=now)
         counters = self._hub.counters
         counters.frames += 1
         counters.bytes += frame.size

@@ -52,6 +52,8 @@ async def serve_socket(scope: Scope, receive: Receive, send: Send, door: Door, o
         origins.check(connection)
         address = connection.client.host if connection.client else None
         with door.running.streams.admitted("websocket", address) as place:
+            if door.authorize is None:
+                place.claim(None)  # everybody may read
             await accept(receive, send)
             await _Socket(connection, receive, send, door, place).run()
     except GoneError:

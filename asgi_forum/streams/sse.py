@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 import anyio
 from starlette.requests import HTTPConnection
@@ -11,9 +10,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.cursor import LATEST
 from asgi_forum.errors import ForumError
-from asgi_forum.frames import ErrorFrame
+from asgi_forum.frames import ErrorFrame, Frame
+from asgi_forum.hub.fanout import Fanout
 from asgi_forum.hub.streams import Place
 from asgi_forum.streams.feed import Feed
+from asgi_forum.streams.line import Line
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import SSE_HEADERS, headers_of, refuse_sse, retry_line
 from asgi_forum.streams.request import asked_by_query
@@ -38,7 +39,7 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
             feed = await door.opened(asked, granted, scope)
             try:
                 await send(start)
-                await _stream(receive, send, feed, place)
+                await _stream(receive, send, feed, place, door.running.fanout)
             finally:
                 feed.close()
     except ForumError as error:
@@ -46,29 +47,32 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
         await refuse_sse(scope, send, error)
 
 
-async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
-    async def chunk(body: bytes) -> None:
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+async def _stream(receive: Receive, send: Send, feed: Feed, place: Place, fanout: Fanout) -> None:
+    def chunk(body: bytes) -> Awaitable[None]:
+        return send({"type": "http.response.body", "body": body, "more_body": True})
 
     # At once, before there is anything to say: some servers send the headers only with the first chunk.
     await chunk(retry_line())
-    place.hold(feed)
-    async with anyio.create_task_group() as tasks:
 
-        async def watch() -> None:
-            # The only reliable sign that a client is gone; no server says it through `send`.
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            tasks.cancel_scope.cancel()
+    def write(frame: Frame) -> Awaitable[None]:
+        pieces = frame.sse_pieces
+        return chunk(pieces[0]) if len(pieces) == 1 else write_all(pieces)
 
-        tasks.start_soon(watch)
-        try:
-            while True:
-                for piece in (await feed.next()).sse_pieces:
-                    await feed.send(partial(chunk, piece))
-        except ForumError as error:
-            await farewell(send, error)
-        tasks.cancel_scope.cancel()
+    async def write_all(pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            await chunk(piece)
+            line.beat()
+
+    async def listen() -> None:
+        # The only reliable sign that a client is gone; no server says it through `send`.
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    line = Line(fanout, feed, write)
+    place.hold(line)
+    error = await line.serve(listen)
+    if error is not None:
+        await farewell(send, error)
 
 
 async def farewell(send: Send, error: ForumError) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
@@ -12,9 +11,11 @@ from starlette.types import Message, Receive, Scope, Send
 from asgi_forum.auth import OriginPolicy
 from asgi_forum.cursor import LATEST
 from asgi_forum.errors import ForumError, PayloadTooLarge
-from asgi_forum.frames import ErrorFrame
+from asgi_forum.frames import ErrorFrame, Frame
+from asgi_forum.hub.fanout import Fanout
 from asgi_forum.hub.streams import Place
 from asgi_forum.streams.feed import Feed
+from asgi_forum.streams.line import Line
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import asked_by_query
@@ -42,7 +43,7 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
             feed = await door.opened(asked, granted, scope)
             try:
                 await accept(receive, send)
-                await _stream(receive, send, feed, place)
+                await _stream(receive, send, feed, place, door.running.fanout)
             finally:
                 feed.close()
     except GoneError:
@@ -59,33 +60,29 @@ async def accept(receive: Receive, send: Send) -> None:
     await _tell(send, {"type": "websocket.accept"})
 
 
-async def _stream(receive: Receive, send: Send, feed: Feed, place: Place) -> None:
-    place.hold(feed)
-    error: ForumError | None = None
-    async with anyio.create_task_group() as tasks:
+async def _stream(receive: Receive, send: Send, feed: Feed, place: Place, fanout: Fanout) -> None:
+    def write(frame: Frame) -> Awaitable[None]:
+        return send({"type": "websocket.send", "text": frame.text})
 
-        async def listen() -> None:
-            nonlocal error
-            try:
-                while True:
-                    await receive_message(receive)
-            except GoneError:
-                tasks.cancel_scope.cancel()
-            except ForumError as fault:
-                error = fault
-                feed.end(fault)
-                tasks.cancel_scope.cancel()
-
-        tasks.start_soon(listen)
+    async def listen() -> None:
         try:
             while True:
-                await feed.send(partial(send_text, send, (await feed.next()).text))
+                await receive_message(receive)
         except GoneError:
-            pass
-        except ForumError as fault:
-            error = fault
-        # The pending receive goes first: granian's close would wait for the peer otherwise.
-        tasks.cancel_scope.cancel()
+            return
+
+    line = Line(fanout, feed, write)
+    place.hold(line)
+    error: ForumError | None
+    try:
+        error = await line.serve(listen)
+    except ForumError as fault:
+        error = fault
+        feed.end(fault)
+    except (
+        Exception
+    ) as failure:  # each server has its own for a client that is gone: OSError, RuntimeError, its own classes
+        raise GoneError from failure
     if error is not None:
         await farewell(send, error)
 

@@ -1,0 +1,175 @@
+"""Fan-out: one task that serves all streams that keep up, in turn, and leaves those behind whose client takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+from typing import Protocol
+
+import anyio
+import anyio.abc
+
+__all__ = ["Fanout", "Served"]
+
+SLICE = 100
+"""
+Streams that are served in one iteration of the loop. While some are served events gather for the others, which then go out in one
+write: that, and not a cheaper wake, is what a fan-out saves most by (measured: 3 to 6 times less than all in one iteration).
+"""
+
+
+class Served(Protocol):
+    """A stream, as the fan-out knows it."""
+
+    def take(self, now: float) -> Awaitable[None] | None:
+        """Take what is to be sent next, and return the sending of it, not yet begun; None where nothing is, or the stream has ended."""
+        ...
+
+    def sent(self) -> None:
+        """Go on after what was taken was sent: wait for a wake, or for another turn."""
+        ...
+
+    def begun(self, scope: anyio.CancelScope, *, sending: bool) -> None:
+        """Note that a task works for this stream alone, which `scope` cancels; whether it is `sending` what was taken."""
+        ...
+
+    async def work(self) -> None:
+        """Go on alone, until there is nothing to do or the stream has ended."""
+        ...
+
+    def over(self, scope: anyio.CancelScope) -> None:
+        """Note that this task is done: nobody works for the stream any more."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Note that sending raised."""
+        ...
+
+
+class Fanout:
+    """
+    Serves streams that have something to send, first come, first served; each gets one frame, and queues up again.
+
+    One task goes round, and awaits each `send` in a plain loop: no task, future or time-out for a delivery. A `send` that suspends
+    keeps that task, which then belongs to its stream, while a new one goes on with the others: so nobody waits for a slow client.
+    For the event loop's thread only.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[Served] = deque()
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._relief: asyncio.Future[None] | None = None
+        self._vacant = True
+        self._scope = anyio.CancelScope()
+        self._serving: Served | None = None
+        self._behind: list[Served] = []
+
+    def begin(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Say whose tasks these are, and go round."""
+        self._tasks = tasks
+        tasks.start_soon(self._run, name="asgi_forum fan-out")
+
+    def close(self) -> None:
+        """Serve nobody any more: the tasks are gone."""
+        self._tasks = self._serving = None
+        self._ready.clear()
+
+    def enqueue(self, stream: Served) -> None:
+        """Have a stream served when its turn comes."""
+        self._ready.append(stream)
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def spawn(self, stream: Served) -> None:
+        """Have a stream go on in a task of its own."""
+        if self._tasks is not None:
+            self._tasks.start_soon(self._work, stream)
+
+    def leave(self, stream: Served) -> None:
+        """
+        Leave a stream behind, where it is the one that is being served: its `send` has suspended.
+
+        For anybody but the task that goes round, which would not let others run while it has not. A task that stands by goes on with
+        the others: this is also called where none could be started, from the loop.
+        """
+        if self._serving is stream and self._tasks is not None:
+            self._serving = None
+            self._behind.append(stream)
+            stream.begun(self._scope, sending=True)
+            self._vacant = True
+            if self._relief is not None:
+                relief, self._relief = self._relief, None
+                if not relief.done():
+                    relief.set_result(None)
+
+    async def _work(self, stream: Served) -> None:
+        scope = anyio.CancelScope()
+        try:
+            with scope:
+                stream.begun(scope, sending=False)
+                await stream.work()
+        finally:
+            stream.over(scope)
+
+    async def _run(self) -> None:
+        """Stand by; go round, until a stream was left behind with this task; then go on with that one alone."""
+        behind: list[Served] = []
+        scope = anyio.CancelScope()
+        try:
+            with scope:
+                await self._stand_by()
+                self._scope, self._behind = scope, behind
+                while not behind:
+                    if not self._ready:
+                        self._waiting = self._loop.create_future()
+                        await self._waiting
+                    await self._round(behind)
+                await behind[0].work()
+        finally:
+            for stream in behind:
+                stream.over(scope)
+
+    async def _stand_by(self) -> None:
+        """Wait until nobody goes round; whoever does then has the next one stand by."""
+        if not self._vacant:
+            self._relief = self._loop.create_future()
+            await self._relief
+        self._vacant = False
+        if self._tasks is not None:
+            self._tasks.start_soon(self._run, name="asgi_forum fan-out")
+
+    async def _round(self, behind: list[Served]) -> None:
+        """Serve one slice of those that are ready, and let the loop turn."""
+        self._loop.call_soon(
+            self._look
+        )  # in the next iteration: by then this task has come to the end of the slice, or it waits
+        now, ready = self._loop.time(), self._ready
+        for _ in range(min(len(ready), SLICE)):
+            stream = ready.popleft()
+            sending = stream.take(now)
+            if sending is None:
+                continue
+            self._serving = stream
+            try:
+                await sending
+            except Exception as error:  # each server has its own
+                stream.failed(error)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                stream.failed(RuntimeError("sending was cancelled by the server"))  # not this task
+            if behind:  # another task goes round by now
+                return
+            self._serving = None
+            stream.sent()
+        await asyncio.sleep(0)
+
+    def _look(self) -> None:
+        if self._serving is not None:
+            self.leave(self._serving)

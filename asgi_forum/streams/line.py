@@ -1,0 +1,190 @@
+"""One client's stream on its way: served by the fan-out while it keeps up, by a task of its own while it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from asgi_forum.errors import ForumError, TooSlow
+from asgi_forum.frames import Frame
+from asgi_forum.hub.fanout import Fanout
+from asgi_forum.hub.reader import Look
+from asgi_forum.streams.feed import Feed
+from asgi_forum.streams.sender import FAREWELL
+
+__all__ = ["Line"]
+
+_STAY = 3
+"""Sends in a row that suspended, after which a stream keeps its task: behind some servers, and some middleware, each of them does."""
+
+_TRY = 100
+"""Frames after which such a stream is served like the others again, to see."""
+
+
+class Line:
+    """
+    Carries the frames of a feed to one client. The connection's own task is the one that waits for the client, in `serve`.
+
+    write: begins to send a frame. It may be awaited in any task, but never in two at once; `beat` is called between its pieces.
+
+    At most one task works for it: the one that goes round in the fan-out, for one frame at a time while the reader stands at the
+    tail's end and `send` does not suspend; else one of its own, until that is so again. A client that accepts nothing for
+    `send_timeout` seconds is given up; once the stream has ended there is one second for all that is still sent.
+    """
+
+    def __init__(self, fanout: Fanout, feed: Feed, write: Callable[[Frame], Awaitable[None]]) -> None:
+        self._fanout = fanout
+        self._feed = feed
+        self._write = write
+        self._now = asyncio.get_running_loop().time  # not anyio's, which needs a task: signals and the loop call too
+        self._scope: anyio.CancelScope | None = None
+        self._listening = anyio.CancelScope()
+        self._since = math.inf
+        self._free: anyio.Event | None = None
+        self._suspended = 0
+        self._ended: ForumError | None = None
+        self._failure: Exception | None = None
+        self._closed = False
+        feed.hurry = self._hurry
+
+    async def serve(self, listen: Callable[[], Awaitable[None]]) -> ForumError | None:
+        """
+        Send until `listen` returns, because the client has left, or the stream ends; return the error that it ended with, if it did.
+
+        When this returns nobody sends any more. Raises what `listen` and sending raise.
+        """
+        self._fanout.spawn(self)
+        try:
+            with self._listening:
+                await listen()
+        finally:
+            await self._let_go()
+        if self._failure is not None:
+            raise self._failure
+        return self._ended
+
+    def end(self, error: ForumError) -> None:
+        """End the stream with an error, at its next frame; one that is being sent has a second left. The first error counts."""
+        self._feed.end(error)
+
+    def beat(self) -> None:
+        """Note that a client has accepted a piece of what is being sent."""
+        if self._since < math.inf:
+            self._since = self._now()
+
+    def check(self, now: float) -> None:
+        """Look at the clock: the watchdog calls this while a task of its own sends."""
+        if now - self._since > self._feed.send_timeout and self._scope is not None:
+            self._feed.end(TooSlow().at("send_timeout"))
+            self._scope.cancel()
+
+    # For the fan-out
+
+    def take(self, now: float) -> Awaitable[None] | None:
+        """Take the next frame, if it is there at once, and return the sending of it."""
+        if self._closed or self._scope is not None:
+            return None
+        try:
+            frame = self._feed.look(now)
+        except ForumError as error:
+            self._finish(error)
+            return None
+        if frame is Look.WAITS:
+            self._fanout.spawn(self)
+            return None
+        if frame is None:
+            self._feed.reader.park(self._wake)
+            return None
+        return self._write(frame)
+
+    def sent(self) -> None:
+        """Wait for the next frame, or for a turn where there is one already."""
+        self._suspended = 0
+        if not self._done:
+            if self._feed.reader.behind:
+                self._fanout.enqueue(self)
+            else:
+                self._feed.reader.park(self._wake)
+
+    def begun(self, scope: anyio.CancelScope, *, sending: bool) -> None:
+        """Be worked for by a task of its own."""
+        self._scope = scope
+        self._feed.watch(self)
+        if sending:
+            self._suspended += 1
+            self._since = self._now()
+        if self._done:
+            scope.cancel()
+
+    async def work(self) -> None:
+        """Send frame by frame until there is none to be had."""
+        frames = 0
+        try:
+            while not self._done:
+                self._since = math.inf
+                frame = await self._feed.advance()
+                if frame is not None:
+                    frames += 1
+                    self._since = self._now()
+                    await self._write(frame)
+                elif self._suspended < _STAY:
+                    return
+                else:
+                    await self._feed.reader.wait()
+                if frames > _TRY:
+                    frames, self._suspended = 0, _STAY - 1
+        except ForumError as error:
+            self._finish(error)
+        except Exception as error:
+            self.failed(error)
+
+    def over(self, scope: anyio.CancelScope) -> None:
+        """Wait for the next frame, or, where it was given up, have the connection's task say goodbye."""
+        self._scope = None
+        self._since = math.inf
+        self._feed.forget(self)
+        if self._free is not None:
+            self._free.set()
+        if scope.cancelled_caught:
+            self._finish(self._feed.ended or TooSlow())
+        elif not self._done:
+            self._feed.reader.park(self._wake)
+
+    def failed(self, error: Exception) -> None:
+        """Have the connection's task raise it."""
+        if not self._done:
+            self._failure = error
+            self._listening.cancel()
+
+    @property
+    def _done(self) -> bool:
+        return self._closed or self._ended is not None or self._failure is not None
+
+    def _wake(self) -> None:
+        self._fanout.enqueue(self)
+
+    def _finish(self, error: ForumError) -> None:
+        if not self._done:
+            self._ended = error
+            self._listening.cancel()
+
+    def _hurry(self) -> None:
+        """The stream has ended: what is being sent has a second left, and who waits is told at once."""
+        self._fanout.leave(self)
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, self._now() + FAREWELL)
+        elif self._feed.ended is not None:
+            self._finish(self._feed.ended)
+
+    async def _let_go(self) -> None:
+        """Stop what works for it, and wait until it has: the server must not be sent anything after this."""
+        self._closed = True
+        self._fanout.leave(self)
+        if self._scope is not None:
+            self._free = anyio.Event()
+            self._scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await self._free.wait()
