@@ -1,0 +1,113 @@
+"""The servers that are measured, each in a process of its own, on a core of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["COMMANDS", "Served", "serve"]
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+COMMANDS: dict[str, list[str]] = {
+    "uvicorn": [
+        "uvicorn", "{app}", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio",
+        "--ws-per-message-deflate", "false", "--log-level", "critical", "--no-access-log", "--backlog", "8192",
+    ],
+    "hypercorn": ["hypercorn", "{app}", "--bind", "127.0.0.1:{port}", "-w", "0", "--log-level", "critical"],
+    "granian": [
+        "granian", "{app}", "--interface", "asgi", "--port", "{port}", "--no-log", "--loop", "uvloop", "--backlog", "8192",
+    ],
+    "daphne": ["daphne", "{app}", "-p", "{port}", "-v", "0"],
+}  # fmt: skip
+"""How each server is started, as one process."""
+
+
+@dataclass(slots=True)
+class Served:
+    """A server: its port and process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def get(self, path: str, timeout: float = 600.0) -> dict[str, Any]:
+        """GET a path, and return the JSON of the answer."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used, its children's included."""
+        return sum(_cpu(process) for process in self._processes())
+
+    def memory(self) -> int:
+        """Bytes that it holds in memory, its children's included."""
+        return sum(_PAGE * int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in self._processes())
+
+    def _processes(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+
+@contextmanager
+def serve(
+    app: str, server: str = "uvicorn", *, core: int | None = 0, environment: Mapping[str, str] | None = None
+) -> Generator[Served]:
+    """Run `benchmarks.apps.<app>` (`module:name`) on a server until the block ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    command = [part.format(app=f"benchmarks.apps.{app}", port=port) for part in COMMANDS[server]]
+
+    def bind() -> None:
+        if core is not None and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {core})
+        _allow_connections()
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], env={**os.environ, **(environment or {})}, preexec_fn=bind, start_new_session=True
+    )
+    try:
+        _wait_for(port, process)
+        yield Served(port, process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _allow_connections() -> None:
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=5).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{process.args} did not start") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _cpu(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
