@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,26 +15,36 @@ class Violation(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """One event of the log, or one event as a reader got it. lost: it can't be decoded, so nobody gets it."""
+    """
+    One event of the log, or one event as a reader got it.
+
+    lost: it can't be decoded, so nobody gets it. content: what stands for all else that it says.
+    """
 
     sequence: int
     ticket: str
     event_type: str
     cursor: str = field(repr=False)
     lost: bool = False
+    run_id: str | None = None
+    thread_id: str | None = None
+    content: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What a reader asked for: tickets, and event types with what is below them. Empty keeps everything."""
+    """What a reader asked for: tickets, runs, threads, and event types with what is below them. Empty keeps everything."""
 
     tickets: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
+    runs: frozenset[str] = frozenset()
+    threads: frozenset[str] = frozenset()
 
     def matches(self, event: Logged) -> bool:
         """Whether the reader must get this event."""
         kept = not self.types or any(f"{event.event_type}.".startswith(f"{kind}.") for kind in self.types)
-        return not event.lost and kept and (not self.tickets or event.ticket in self.tickets)
+        named = ((self.tickets, event.ticket), (self.runs, event.run_id), (self.threads, event.thread_id))
+        return not event.lost and kept and all(not asked or value in asked for asked, value in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ class Run:
     A whole run. trimmed: up to this sequence the log retains nothing in the end. resets: the reasons that the run may have.
 
     log: every event that was ever published, in order of sequence, from 1 on. beginnings: where logs begin that took the place
-    of the one before; all are numbered through.
+    of the one before; all are numbered through. trims: by its beginning, up to where a log was trimmed, where not all were alike.
     """
 
     log: Sequence[Logged]
@@ -85,6 +95,7 @@ class Run:
     trimmed: int = 0
     resets: Collection[str] = ("trimmed",)
     beginnings: Collection[int] = ()
+    trims: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
 def check_delivery(run: Run) -> None:
@@ -139,10 +150,14 @@ def _after_reset(run: Run, at: Collection[int], frame: Seen, where: str) -> int:
         raise Violation(f"{where}: a reset without a position")
     if frame.position < min(at) or (frame.position == min(at) and frame.reset != "replaced"):
         raise Violation(f"{where}: a reset that leads back")
-    if frame.reset == "replaced" and frame.position not in run.beginnings:
+    if frame.reset == "replaced" and not any(
+        begun <= frame.position <= run.trims.get(begun, begun) for begun in run.beginnings
+    ):
         raise Violation(f"{where}: no log begins there, but at {sorted(run.beginnings)}")
-    if frame.reset == "trimmed" and frame.position > run.trimmed:
-        raise Violation(f"{where}: passes over retained events; trimmed up to {run.trimmed}")
+    begun = max((each for each in run.beginnings if each <= frame.position), default=0)
+    trimmed = run.trims.get(begun, run.trimmed)
+    if frame.reset == "trimmed" and frame.position > trimmed:
+        raise Violation(f"{where}: passes over retained events; trimmed up to {trimmed}")
     return frame.position
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 
 from asgi_forum.cursor import Cursor
@@ -22,7 +23,7 @@ def starts_of(
     log begins, where there was more than one.
     """
     if "tail" in asked:
-        return {_tail(log, keep, asked["tail"], end, first) for end in ends for first in firsts}
+        return _tails(log, keep, asked["tail"], ends, firsts)
     cursor: str = asked["cursor"]
     if cursor == "latest":
         return ends
@@ -34,8 +35,14 @@ def starts_of(
     return {position.sequence + (begun or {}).get(position.epoch, 0)}
 
 
-def _tail(log: Sequence[Logged], keep: Keep, count: int, end: int, first: int) -> int:
-    matching = [event.sequence for event in log[first:end] if keep.matches(event)]
+def _tails(log: Sequence[Logged], keep: Keep, count: int, ends: range, firsts: range) -> Collection[int]:
     if count == 0:
-        return end
-    return matching[-count] - 1 if len(matching) >= count else first
+        return ends
+    matching = [event.sequence for event in log[: ends.stop] if keep.matches(event)]
+    found: set[int] = set()
+    for end in ends:
+        upto = bisect_right(matching, end)
+        for first in firsts:
+            enough = upto - bisect_right(matching, first) >= count
+            found.add(matching[upto - count] - 1 if enough else first)
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.properties.checker import Keep, Logged, Run, Seen, Session, Violation, check_delivery
@@ -89,3 +91,53 @@ def test_a_gap_in_the_log_itself_is_found() -> None:
     """Sequences rise by one."""
     with pytest.raises(Violation):
         check_delivery(Run([LOG[0], LOG[2]], []))
+
+
+LOGS = [*LOG, *(Logged(number, "T-1", "forum.post.added", f"d-{number}") for number in range(11, 21))]
+ALL = Keep()
+
+
+@pytest.mark.parametrize(
+    ("lead", "begun", "position", "right"),
+    [
+        pytest.param("replaced", 1, 10, True, id="to the new log's beginning"),
+        pytest.param("replaced", 1, 13, True, id="to where it is trimmed"),
+        pytest.param("replaced", 1, 14, False, id="behind what it retains"),
+        pytest.param("replaced", 1, 9, False, id="to where no log begins"),
+        pytest.param("trimmed", 1, 3, True, id="to where the first log was trimmed"),
+        pytest.param(
+            "trimmed", 1, 4, False, id="behind what the first log retained, though the second has been trimmed further"
+        ),
+        pytest.param("trimmed", 11, 13, True, id="to where the second log was trimmed"),
+        pytest.param("trimmed", 11, 14, False, id="behind what the second log retains"),
+    ],
+)
+def test_each_log_was_trimmed_as_far_as_it_was(lead: str, begun: int, position: int, right: bool) -> None:
+    """A reset leads to where the log it leads to begins, and no further."""
+    rest = tuple(event for event in LOGS if event.sequence > position)
+    seen = [beat(begun), reset(position, lead), Seen("forum.events", rest, 20)]
+    run = Run(LOGS, [Session(ALL, {begun}, seen, whole=True)], 13, ("trimmed", "replaced"), [10], {0: 3, 10: 13})
+    if right:
+        check_delivery(run)
+    else:
+        with pytest.raises(Violation):
+            check_delivery(run)
+
+
+@pytest.mark.parametrize("field", ["runs", "threads"])
+def test_runs_and_threads_are_asked_for_too(field: str) -> None:
+    """An event of none is not of the one that is asked for."""
+    keep = Keep(**{field: frozenset({"a"})})
+    log = [Logged(n, "T", "a.b", f"c-{n}", run_id=each, thread_id=each) for n, each in enumerate(("a", None, "b"), 1)]
+    check_delivery(Run(log, [Session(keep, {0}, [Seen("forum.events", (log[0],), 3)], whole=True)]))
+    for wrong in ((), (log[0], log[1]), (log[0], log[2])):
+        with pytest.raises(Violation):
+            check_delivery(Run(log, [Session(keep, {0}, [Seen("forum.events", wrong, 3)], whole=True)]))
+
+
+def test_an_event_that_came_changed_is_found() -> None:
+    """All that it says is the log's."""
+    told = Logged(1, "T", "a.b", "c-1", content="told")
+    check_delivery(Run([told], [Session(ALL, {0}, [Seen("forum.events", (told,), 1)], whole=True)]))
+    with pytest.raises(Violation):
+        check_delivery(Run([told], [Session(ALL, {0}, [Seen("forum.events", (replace(told, content="x"),), 1)])]))
