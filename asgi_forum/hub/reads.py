@@ -149,10 +149,10 @@ class SharedReads:
         if found is None or found[1].epoch != position.epoch or (now or anyio.current_time()) - found[0] > _FRESH:
             return None
         page = cut(found[1], block, position.sequence, limit)
+        if page is None or (page.anchor is not None and not position.checked):
+            return None  # the position was told when its entry was gone, which the block still has: the block is the older one
         # What lies at the log's end has to be looked at anew each time: there may be more by now.
-        past = (
-            page is None or page.position.sequence <= position.sequence or page.position.sequence >= page.end.sequence
-        )
+        past = page.position.sequence <= position.sequence or page.position.sequence >= page.end.sequence
         return None if past else page
 
     def _ask(self, key: _Key) -> Read:

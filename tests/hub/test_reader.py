@@ -15,6 +15,7 @@ from asgi_forum.errors import SourceUnavailable, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
 from asgi_forum.hub.reader import Reader
+from asgi_forum.hub.reads import BLOCK
 from asgi_forum.settings import OnLag
 from asgi_forum.sources import Page
 from tests.events import draft
@@ -412,6 +413,19 @@ async def test_a_reader_that_left_retention_is_told() -> None:
         await drive(reader)
         await made.append(100)
         assert await drive(reader) == ["trimmed", *range(82, 102), "push"]
+        assert made.hub.counters.resets == {"trimmed": 1}
+
+
+async def test_a_reader_that_left_retention_is_told_once_though_a_block_is_older() -> None:
+    """A block that others have read a moment ago may still hold what has been trimmed since: that makes no other log of it."""
+    async with bench(3 * BLOCK, retain=3 * BLOCK - 100) as made:
+        cursor = (await made.source.read(120, 1)).anchor
+        await made.hub.reads.read(BLOCK, BLOCK).page()
+        await made.append_unheard(300)
+        reader = made.reader(cursor or "")
+        assert told(await reader.step(10) or LiveFrame("push", None)) == ["trimmed"]
+        assert reader.sequence == 400
+        assert (await drive(reader, join=False, steps=20))[:2] == [401, 402]
         assert made.hub.counters.resets == {"trimmed": 1}
 
 
