@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -28,19 +29,23 @@ def ask(
     `receive_buffer` (bytes) makes a client that holds little in the kernel.
     """
     parts = urlsplit(url)
-    connection = socket.socket()
-    if receive_buffer is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    connection.settimeout(DEADLINE)
-    connection.connect((parts.hostname, parts.port))
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     given = [(_bytes(name), _bytes(value)) for name, value in headers]
     if not any(name.lower() == b"host" for name, _ in given):
         given.append((b"Host", parts.netloc.encode()))
     head = b"".join(b"%b: %b\r\n" % pair for pair in given)
-    connection.sendall(b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode(), target.encode(), head))
-    for piece in body:
-        connection.sendall(piece)
+    connection = socket.socket()
+    try:
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(DEADLINE)
+        connection.connect((parts.hostname, parts.port))
+        connection.sendall(b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode(), target.encode(), head))
+        for piece in body:
+            connection.sendall(piece)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -61,7 +66,11 @@ class Exchange:
         self._buffer = b""
         self._left: int | None = None
         self._ended = False
-        head, self._buffer = self._read_past(b"\r\n\r\n", time.monotonic() + DEADLINE)
+        try:
+            head, self._buffer = self._read_past(b"\r\n\r\n", time.monotonic() + DEADLINE)
+        except BaseException:
+            self._socket.close()
+            raise
         status, *lines = head.decode("latin-1").split("\r\n")
         self.status = int(status.split(" ")[1])
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -105,6 +114,11 @@ class Exchange:
 
     def close(self) -> None:
         """Leave, at any moment."""
+        self._socket.close()
+
+    def reset(self) -> None:
+        """Leave in a way that the server gets an RST."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
     def _read_chunk(self, deadline: float) -> bytes:

@@ -35,6 +35,15 @@ class Ended(Exception):
         self.code = code
 
 
+class Refused(AssertionError):
+    """A stream was not opened; `status` is the answer's."""
+
+    def __init__(self, status: int, answer: object) -> None:
+        """Keep the status."""
+        super().__init__(f"{status}: {answer!r}")
+        self.status = status
+
+
 class Reader(ABC):
     """One subscription, read frame by frame. `frames` keeps every frame that was read."""
 
@@ -49,6 +58,10 @@ class Reader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Leave; harmless when left already."""
+
+    def cut(self) -> None:
+        """Leave without a word, where that is another thing."""
+        self.close()
 
     def next(self, timeout: float = DEADLINE) -> Frame:
         """Return the next frame, and keep it."""
@@ -106,14 +119,16 @@ class SseReader(Reader):
     """`GET stream`. A message without an `event:` field counts as a frame of one event."""
 
     def __init__(self, url: str, *, headers: Headers = (), receive_buffer: int | None = None) -> None:
-        """Open the stream; AssertionError if it is refused."""
+        """Open the stream; Refused if it is."""
         super().__init__()
         self.exchange = Exchange(url, headers=headers, receive_buffer=receive_buffer)
         self.messages: list[Message] = []
         self._decoder = Decoder()
         self._pending: deque[Message] = deque()
         if self.exchange.status != 200:
-            raise AssertionError(f"{self.exchange.status}: {self.exchange.read_all()!r}")
+            answer = self.exchange.read_all()
+            self.exchange.close()
+            raise Refused(self.exchange.status, answer)
 
     def message(self, timeout: float) -> Message:
         """Return the next block of the stream, comments and retry lines included."""
@@ -140,6 +155,10 @@ class SseReader(Reader):
         """Cut the connection."""
         self.exchange.close()
 
+    def cut(self) -> None:
+        """Have the server get a reset."""
+        self.exchange.reset()
+
     def _frame(self, message: Message) -> Frame:
         document: dict[str, Any] = json.loads(message.text)
         if message.event is None:
@@ -165,6 +184,10 @@ class WebSocketReader(Reader):
     def close(self) -> None:
         """Leave with a close frame."""
         self.connection.close()
+
+    def cut(self) -> None:
+        """Leave without a close frame."""
+        self.connection.close_socket()
 
 
 class SocketReader(Reader):
@@ -205,7 +228,11 @@ def open_websocket(url: str, headers: Headers = (), receive_buffer: int | None =
         parts = urlsplit(url)
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.connect((parts.hostname, parts.port))
+        try:
+            sock.connect((parts.hostname, parts.port))
+        except OSError:
+            sock.close()
+            raise
     opening = connect(
         url.replace("http", "ws", 1),
         additional_headers=text,
@@ -249,9 +276,14 @@ def open_reader(
     if transport == "socket":
         types = [each for name in ("type", "event_type") for each in _listed(given.pop(name, ()))]
         return SocketReader(f"{base}/socket", {**given, "event_type": types} if types else given, headers=headers)
-    query = urlencode(given, doseq=True)
-    url = f"{base}/stream?{query}" if query else f"{base}/stream"
+    url = stream_url(base, given)
     return SseReader(url, headers=headers) if transport == "sse" else WebSocketReader(url, headers=headers)
+
+
+def stream_url(base: str, params: Mapping[str, Value]) -> str:
+    """Return the address of a stream, with the parameters of section 2."""
+    query = urlencode(params, doseq=True)
+    return f"{base}/stream?{query}" if query else f"{base}/stream"
 
 
 def _listed(value: Value) -> Sequence[str | int]:
