@@ -77,7 +77,10 @@ def serve(
         _allow_connections()
 
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], env={**os.environ, **(environment or {})}, preexec_fn=bind, start_new_session=True
+        [sys.executable, "-m", *command],
+        env={**os.environ, **(environment or {})},
+        preexec_fn=bind,
+        start_new_session=True,
     )
     try:
         _wait_for(port, process)

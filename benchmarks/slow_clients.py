@@ -50,8 +50,13 @@ def main() -> None:
         server.get(f"/publish?count={count}&rate={RATE}")
         after = server.memory()
         beside = {kind: load(f"stats others-{kind}") for kind in ("sse", "ws")}
-        print(f"{given.slow} clients read nothing while {given.megabytes} MB went by at {RATE:g} events/s of {SIZE} bytes.\n")
-        print(f"The process: {before / MIB:.0f} MiB before, {after / MIB:.0f} MiB after: {(after - before) / given.slow / 1024:.0f} KiB each\n")
+        print(
+            f"{given.slow} clients read nothing while {given.megabytes} MB went by at {RATE:g} events/s of {SIZE} bytes.\n"
+        )
+        print(
+            f"The process: {before / MIB:.0f} MiB before, {after / MIB:.0f} MiB after: "
+            f"{(after - before) / given.slow / 1024:.0f} KiB each\n"
+        )
         print("| others | p50 ms alone | beside them | p99 alone | beside them | lost or twice |")
         print("| --- | --- | --- | --- | --- | --- |")
         for kind in ("sse", "ws"):

@@ -30,8 +30,11 @@ except ModuleNotFoundError as _error:
 
 __all__ = ["serve"]
 
-_GRACE = 3
-"""Seconds until connections that have not ended by themselves are cut. Streams end at once: the forum sees to that."""
+_GRACE = 2
+"""
+Seconds until connections that have not ended by themselves are cut. Streams have ended by then: the forum sees to that, and holds the
+signal back meanwhile, for a second at most.
+"""
 
 _MAX_MESSAGE = 2**16
 _CONNECTIONS = 2**16
@@ -40,7 +43,7 @@ _CONNECTIONS = 2**16
 _SEND_BUFFER = 2**16
 """Bytes that the kernel holds for a client that reads nothing (it takes twice that, for its own accounts): by default that is 4 MB."""
 
-_STOP = _GRACE + 1.5
+_STOP = _GRACE + 2.5
 """Seconds until a worker that has not ended is killed."""
 
 _TOLD_AT_START = ("asgi_forum.source_lost", "asgi_forum.redis_evicts", "asgi_forum.redis_read_only")

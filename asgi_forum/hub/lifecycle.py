@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import anyio
@@ -18,6 +15,7 @@ from asgi_forum.hub.fanout import Fanout
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.observers import Observer
 from asgi_forum.hub.pump import Pump
+from asgi_forum.hub.signals import Signals
 from asgi_forum.hub.streams import OpenStreams
 from asgi_forum.hub.watchdog import Watchdog
 from asgi_forum.logs import EventLogger, event_logger
@@ -156,7 +154,7 @@ class Lifecycle:
         self._running: Running | None = None
         self._holder: asyncio.Task[None] | None = None
         self._starting: asyncio.Future[None] | None = None
-        self._signals = _Signals()
+        self._signals = Signals()
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed_in: asyncio.AbstractEventLoop | None = None
@@ -256,7 +254,7 @@ class Lifecycle:
                 starting.set_result(None)
 
         if self._handle_signals:
-            self._signals.chain(running.loop, self.drain)
+            self._signals.chain(running.loop, running.streams, self.drain)
         try:
             await running.run(started)
         except Exception as error:
@@ -274,52 +272,3 @@ class Lifecycle:
 
 async def _observe(running: Running, observer: Observer) -> None:
     running.observe(observer)
-
-
-class _Signals:
-    """
-    Learns of SIGINT and SIGTERM by chaining the process's own handlers, never replacing them.
-
-    Servers call the lifespan's shutdown only when all streams are closed, which would be never. A signal that nobody handles keeps
-    its default action, and only the main thread may set handlers: elsewhere nothing is done.
-    """
-
-    def __init__(self) -> None:
-        self._previous: dict[int, tuple[Any, Any]] = {}
-
-    def chain(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
-        """Call `drain` in the loop before the handlers that are there now."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous = signal.getsignal(number)
-            if callable(previous):
-                handler = _handler(loop, drain, previous)
-                signal.signal(number, handler)
-                self._previous[number] = (handler, previous)
-
-    def restore(self) -> None:
-        """Put the former handlers back, where ours are still the ones that are set."""
-        if threading.current_thread() is threading.main_thread():
-            for number, (handler, previous) in self._previous.items():
-                if signal.getsignal(number) is handler:
-                    signal.signal(number, signal.default_int_handler if _of_finished_run(previous) else previous)
-        self._previous.clear()
-
-
-def _of_finished_run(handler: object) -> bool:
-    """Whether a handler is that of an `asyncio.run` which is over: it puts Python's own back, but not where it finds ours."""
-    runner = getattr(getattr(handler, "func", None), "__self__", None)
-    task = getattr(handler, "keywords", {}).get("main_task")
-    return isinstance(runner, asyncio.Runner) and isinstance(task, asyncio.Task) and task.done()
-
-
-def _handler(
-    loop: asyncio.AbstractEventLoop, drain: Callable[[], None], previous: Callable[[int, FrameType | None], Any]
-) -> Callable[[int, FrameType | None], None]:
-    def handle(number: int, frame: FrameType | None) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(drain)
-        previous(number, frame)
-
-    return handle

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
@@ -77,8 +78,14 @@ class OpenStreams:
         self._by_address: Counter[str] = Counter()
         self._by_identity: Counter[str] = Counter()
         self._empty = anyio.Event()
+        self._when_left: list[Callable[[], None]] = []
         self.by_transport: Counter[str] = Counter()
         self.closing: ForumError | None = None
+
+    @property
+    def count(self) -> int:
+        """How many are open, of all kinds. For any thread, and for handlers of signals."""
+        return len(self._places)
 
     @contextmanager
     def granted(
@@ -129,14 +136,25 @@ class OpenStreams:
         if self.closing is not None:
             return
         self.closing = error
-        if not self._places:
-            self._empty.set()
         for place in tuple(self._places):
             place.end(error)
+        self._look_whether_all_left()
 
     async def wait_empty(self) -> None:
         """Wait until all have left, after `end_all`."""
         await self._empty.wait()
+
+    def when_left(self, call: Callable[[], None]) -> None:
+        """Call once, in a turn of its own, when all have left after `end_all`; soon where they have. In the loop."""
+        self._when_left.append(call)
+        self._look_whether_all_left()
+
+    def _look_whether_all_left(self) -> None:
+        if self.closing is not None and not self._places:
+            self._empty.set()
+            calls, self._when_left = self._when_left, []
+            for call in calls:
+                asyncio.get_running_loop().call_soon(call)
 
     def _check(self, address: str | None) -> None:
         most, each = self._limits.streams, self._limits.streams_per_address
@@ -161,8 +179,7 @@ class OpenStreams:
         if place in self._places:
             del self._places[place]
             _add(self._by_address, place.address, -1)
-        if self.closing is not None and not self._places:
-            self._empty.set()
+        self._look_whether_all_left()
 
 
 def _add(counts: Counter[str], name: str | None, number: int) -> None:

@@ -18,7 +18,9 @@ PAD = "x" * 180
 """So that an event is about as large as those of a forum: some 300 bytes."""
 
 
-def control(stream: Any, publish: Publish, *, many: Any = None, stats: Callable[[], dict[str, Any]] | None = None) -> Any:
+def control(
+    stream: Any, publish: Publish, *, many: Any = None, stats: Callable[[], dict[str, Any]] | None = None
+) -> Any:
     """Wrap an application: `/publish?count=N[&tickets=K][&rate=R][&batch=B]` publishes N events over K tickets, `/stats` counts."""
     numbers: Counter[str] = Counter()
 
@@ -35,7 +37,12 @@ def control(stream: Any, publish: Publish, *, many: Any = None, stats: Callable[
             for name in names:
                 numbers[name] += 1
             if many is not None and batch > 1:
-                await many([(name, numbers[name] - names[i + 1 :].count(name), time.monotonic_ns()) for i, name in enumerate(names)])
+                await many(
+                    [
+                        (name, numbers[name] - names[i + 1 :].count(name), time.monotonic_ns())
+                        for i, name in enumerate(names)
+                    ]
+                )
             else:
                 for name in names:
                     await publish(name, numbers[name], time.monotonic_ns())

@@ -33,7 +33,9 @@ async def publish_many(events: Sequence[tuple[str, int, int]]) -> None:
     await forum.publish_many(
         [
             ForumEvent(
-                event_type="forum.post.added", ticket=ticket, payload={"n": number, "t": at, "pad": "x" * SIZE if SIZE else PAD}
+                event_type="forum.post.added",
+                ticket=ticket,
+                payload={"n": number, "t": at, "pad": "x" * SIZE if SIZE else PAD},
             )
             for ticket, number, at in events
         ]

@@ -1,27 +1,23 @@
-"""Life and death: one start for many, one end, loops that come and go, and the process's signals."""
+"""Life and death: one start for many, one end, and loops that come and go."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
 from asgi_forum.errors import ConfigurationError, ForumClosed, ForumError, ShuttingDown, SourceUnavailable
-from asgi_forum.hub.lifecycle import Lifecycle, Running
+from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.observers import Observer
 from asgi_forum.models import StoredEvent
-from asgi_forum.settings import Limits
 from asgi_forum.sources import MemorySource
 from tests.events import entries, entry
 from tests.hub.bench import DEADLINE, at_work, until
+from tests.hub.lives import Stream, lifecycle, other_loop
 from tests.wire.sources import DistantSource
 
 
@@ -46,32 +42,6 @@ class Door(MemorySource):
     async def close(self) -> None:
         """Count."""
         self.closed += 1
-
-
-def lifecycle(
-    source: MemorySource | DistantSource | None = None,
-    *,
-    handle_signals: bool = False,
-    stop_after: float = 3.0,
-    heartbeat: float = 60.0,
-) -> Lifecycle:
-    """A forum's life over a source."""
-    log = source or MemorySource()
-    return Lifecycle(
-        lambda: Running(log, Limits(stop_after=stop_after), "resume", heartbeat), handle_signals=handle_signals
-    )
-
-
-class Stream:
-    """A stream that keeps what it was told to end with."""
-
-    def __init__(self) -> None:
-        """Begin open."""
-        self.told: list[ForumError] = []
-
-    def end(self, error: ForumError) -> None:
-        """Keep it."""
-        self.told.append(error)
 
 
 # Starting
@@ -477,20 +447,6 @@ def test_what_was_closed_in_one_loop_is_open_in_the_next() -> None:
     asyncio.run(use())
 
 
-@contextmanager
-def other_loop() -> Generator[asyncio.AbstractEventLoop, None, None]:
-    """A loop that runs in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 @pytest.mark.anyio
 async def test_two_live_loops_are_an_error() -> None:
     """A clear one, in the second: for using it, and for closing it there; the first is not disturbed."""
@@ -503,121 +459,3 @@ async def test_two_live_loops_are_an_error() -> None:
             await life.close()
         assert life.running is first
         asyncio.run_coroutine_threadsafe(life.close(), loop).result(DEADLINE)
-
-
-# Signals
-
-
-@contextmanager
-def handled(*numbers: int) -> Generator[list[int], None, None]:
-    """Handle signals as a server does, and keep those that came."""
-    came: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_streams_and_reaches_the_server(number: signal.Signals) -> None:
-    """The server's own handler is called as ever; when the forum is closed it is the only one again."""
-    with handled(signal.SIGTERM, signal.SIGINT) as came:
-        before = signal.getsignal(number)
-        life, stream = lifecycle(handle_signals=True), Stream()
-        running = await life.ensure()
-        assert signal.getsignal(number) is not before
-        with running.streams.admitted("sse") as place:
-            place.hold(stream)
-            signal.raise_signal(number)
-            await wait_all_tasks_blocked()
-            assert [type(each) for each in stream.told] == [ShuttingDown]
-        assert came == [number]
-        await life.close()
-        assert signal.getsignal(number) is before
-
-
-def test_what_a_finished_run_has_left_is_not_put_back() -> None:
-    """`asyncio.run` leaves its own handler where it finds the forum's: the next run would do without one."""
-    before = signal.getsignal(signal.SIGINT)
-    life = lifecycle(handle_signals=True)
-
-    async def use() -> None:
-        await life.ensure(reopen=True)
-        during = signal.getsignal(signal.SIGINT)
-        await life.close()
-        assert signal.getsignal(signal.SIGINT) not in (before, during)  # the run goes on, so its handler is wanted
-        await life.ensure(reopen=True)
-
-    asyncio.run(use())
-    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
-
-
-@pytest.mark.anyio
-async def test_a_handler_that_came_later_stays() -> None:
-    """Somebody set another one meanwhile: it is theirs, and not taken away."""
-    with handled(signal.SIGTERM):
-        life = lifecycle(handle_signals=True)
-        await life.ensure()
-        with handled(signal.SIGTERM):
-            later = signal.getsignal(signal.SIGTERM)
-            await life.close()
-            assert signal.getsignal(signal.SIGTERM) is later
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("action", [signal.SIG_DFL, signal.SIG_IGN])
-async def test_a_signal_that_nobody_handles_keeps_its_action(action: signal.Handlers) -> None:
-    """A process that would end by it ends by it still."""
-    before = signal.signal(signal.SIGTERM, action)
-    try:
-        life = lifecycle(handle_signals=True)
-        await life.ensure()
-        assert signal.getsignal(signal.SIGTERM) is action
-        await life.close()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.anyio
-async def test_signals_may_be_left_alone() -> None:
-    """By the forum's setting."""
-    with handled(signal.SIGTERM):
-        before = signal.getsignal(signal.SIGTERM)
-        life = lifecycle(handle_signals=False)
-        await life.ensure()
-        assert signal.getsignal(signal.SIGTERM) is before
-        await life.close()
-
-
-def test_only_the_main_thread_handles_signals() -> None:
-    """A server in another thread goes without: nothing is set, and nothing fails."""
-    before = signal.getsignal(signal.SIGINT)
-    life = lifecycle(handle_signals=True)
-    with other_loop() as loop:
-        asyncio.run_coroutine_threadsafe(life.ensure(), loop).result(DEADLINE)
-        assert signal.getsignal(signal.SIGINT) is before
-        asyncio.run_coroutine_threadsafe(life.close(), loop).result(DEADLINE)
-
-
-def test_a_signal_after_the_loop_is_gone_is_the_servers_alone() -> None:
-    """A handler that was left behind calls the one before it, and touches no loop."""
-    with handled(signal.SIGTERM) as came:
-        life = lifecycle(handle_signals=True)
-        chained: list[Callable[[int, FrameType | None], object] | int | None] = []
-
-        async def use() -> None:
-            await life.ensure()
-            chained.append(signal.getsignal(signal.SIGTERM))
-
-        asyncio.run(use())
-        handler = chained[0]
-        assert callable(handler)
-        handler(signal.SIGTERM, None)
-        assert came == [signal.SIGTERM]
