@@ -38,7 +38,8 @@ class Limits:
     send_timeout: how long a client may accept nothing before its stream is ended. Over SSE that is a piece of about 64 KiB, over a
         WebSocket a whole frame, which can't be cut: `frame_bytes` in that time is what a slow connection must manage.
     unpaced_bytes: what one stream sends on a server that never says how much its client takes (Daphne); it is ended then, cleanly.
-    max_stream_age: after this time a stream is ended, cleanly; off by default.
+    max_stream_age: after this time, or up to a tenth of it earlier, so that what began together doesn't end together, a stream, a
+        connection of `/socket` or a page's wait is ended, cleanly; off by default.
     stop_after: how long stopping waits for streams and observers.
     """
 

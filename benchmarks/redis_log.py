@@ -203,7 +203,7 @@ def main() -> None:
     with running() as server:
         for _ in range(options.repeats):
             asyncio.run(repeat(server.url, sides, options.events, options.seconds))
-    print(table(sides[Bare], sides[Ours]))  # noqa: T201
+    print(table(sides[Bare], sides[Ours]))
 
 
 if __name__ == "__main__":

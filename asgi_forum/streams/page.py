@@ -18,7 +18,7 @@ from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.streams import Place
 from asgi_forum.models import StoredEvent
-from asgi_forum.streams.opening import Door
+from asgi_forum.streams.opening import Door, of_age, of_authorization
 from asgi_forum.streams.refusals import answer_json, answer_nobody, refuse_http
 from asgi_forum.streams.request import Asked, asked_by_query, asked_wait
 
@@ -73,8 +73,9 @@ async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> 
         wait = asked_wait(connection)
         granted = await door.grant(connection, asked)
         asked = Asked(granted.filter, asked.start, asked.limit)
-        left = granted.seconds_left()
-        wait = wait if left is None else min(wait, max(left, 0.001))  # no longer than it is authorized
+        for ending in (of_authorization(granted), of_age(door.running.limits)):
+            if ending is not None:  # and a page that was asked to wait does, for a moment at least
+                wait = min(wait, max(ending.at - anyio.current_time(), 0.001))
         if wait > 0:
             address = connection.client.host if connection.client else None
             with door.running.streams.granted("page", address, granted.identity) as place:

@@ -27,7 +27,7 @@ from asgi_forum.frames import ErrorFrame, command_frame
 from asgi_forum.hub.streams import Place
 from asgi_forum.models import rfc3339, utc_now
 from asgi_forum.streams.feed import Feed
-from asgi_forum.streams.opening import Door
+from asgi_forum.streams.opening import Door, of_age
 from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import Asked, asked_by_message
@@ -79,6 +79,7 @@ class _Socket:
         self._lock = anyio.Lock()
         self._sender = Sender(door.running.limits.send_timeout)
         self._budget = Budget(connection.scope, door.running.limits)
+        self._ending = of_age(door.running.limits)  # of all together: subscribing anew would stay in this process
         self._subscriptions: dict[str, _Subscription] = {}
         self._ended: ForumError | None = None
         self._tasks: anyio.abc.TaskGroup = anyio.create_task_group()
@@ -90,14 +91,20 @@ class _Socket:
             self._door.running.hub.counters.ending(error)
         self._tasks.cancel_scope.cancel()
 
+    def check(self, now: float) -> None:
+        """Look at the clock: the watchdog calls this a few times in each heartbeat."""
+        if self._ending is not None and now >= self._ending.at:
+            self.end(self._ending.error)
+        self._sender.check(now)
+
     async def run(self) -> None:
-        """Serve until the client leaves, accepts nothing for too long, or `end` is called."""
+        """Serve until the client leaves, accepts nothing for too long, is too old, or `end` is called."""
         watchdog = self._door.running.watchdog
-        watchdog.watch(self._sender)
+        watchdog.watch(self)
         try:
             await self._serve()
         finally:
-            watchdog.forget(self._sender)
+            watchdog.forget(self)
         if self._ended is not None:
             await farewell(self._send, self._ended)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -15,8 +16,10 @@ from asgi_forum.cursor import EARLIEST, LATEST, Start
 from asgi_forum.errors import AuthorizationExpired, Forbidden, ForumError, ShuttingDown
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame
+from asgi_forum.settings import Limits
 from asgi_forum.sources import MemorySource
-from asgi_forum.streams.opening import Door, ending_of
+from asgi_forum.streams.feed import Ending
+from asgi_forum.streams.opening import Door, lifetime, of_age, of_authorization
 from asgi_forum.streams.request import Asked
 from tests.events import entries, sequences
 from tests.hub.bench import at_work
@@ -32,32 +35,60 @@ ASKED = Asked(Filter.of(ticket="T-1"), EARLIEST, 10)
     [
         (None, None, None, None),
         (50.0, None, 50.0, AuthorizationExpired),
-        (None, 70.0, 70.0, ShuttingDown),
-        (50.0, 70.0, 50.0, AuthorizationExpired),
-        (70.0, 50.0, 50.0, ShuttingDown),
+        (None, 0.0, 0.0, ShuttingDown),
+        (50.0, 100.0, 50.0, AuthorizationExpired),
+        (100.0, 50.0, 50.0, ShuttingDown),
     ],
 )
 async def test_a_stream_ends_at_what_comes_first(
     expires_in: float | None, age: float | None, ends_in: float | None, error: type[ForumError] | None
 ) -> None:
-    """The end of its authorization, or the greatest age; by itself it has none."""
-    async with at_work(max_stream_age=age) as running:
-        granted = Subscription(Filter(), expires_at=None if expires_in is None else time.time() + expires_in)
-        ending = ending_of(running, granted)
-        if ends_in is None or error is None:
-            assert ending is None
-        else:
-            assert ending is not None
-            assert abs(ending.at - anyio.current_time() - ends_in) < 1.0
-            assert type(ending.error) is error
-
-
-async def test_an_end_may_be_a_datetime() -> None:
-    """Unix seconds and aware datetimes say the same."""
+    """The end of its authorization, or another; by itself it has none."""
     async with at_work() as running:
-        ending = ending_of(running, Subscription(Filter(), expires_at=datetime.now(UTC) + timedelta(seconds=50)))
-        assert ending is not None
-        assert abs(ending.at - anyio.current_time() - 50.0) < 1.0
+        granted = Subscription(Filter(), expires_at=None if expires_in is None else time.time() + expires_in)
+        ending = None if age is None else Ending(anyio.current_time() + age, ShuttingDown())
+        stream = Door(running, None).open(ASKED, granted, ending)
+        begun = anyio.current_time()
+        if ends_in is not None and error is not None:
+            stream.check(begun + ends_in - 1.0)
+            if ends_in:
+                await stream.next()  # it goes on
+            stream.check(begun + ends_in + 1.0)
+            with pytest.raises(error):
+                await stream.next()
+        else:
+            stream.check(begun + 10**9)
+            await stream.next()
+        stream.close()
+
+
+@pytest.mark.parametrize("kind", ["seconds", "datetime"])
+async def test_an_authorization_ends_when_it_says(kind: str) -> None:
+    """Unix seconds and aware datetimes say the same; nothing is spread."""
+    at = time.time() + 50.0 if kind == "seconds" else datetime.now(UTC) + timedelta(seconds=50)
+    ending = of_authorization(Subscription(Filter(), expires_at=at))
+    assert ending is not None
+    assert abs(ending.at - anyio.current_time() - 50.0) < 1.0
+    assert isinstance(ending.error, AuthorizationExpired)
+    assert of_authorization(Subscription(Filter())) is None
+
+
+@pytest.mark.parametrize(("draw", "seconds"), [(0.0, 3600.0), (0.5, 3420.0), (1.0, 3240.0)])
+async def test_an_age_is_never_exceeded_and_nearly_reached(draw: float, seconds: float) -> None:
+    """What is drawn decides about the last tenth."""
+    assert lifetime(3600.0, draw) == pytest.approx(seconds)
+
+
+async def test_what_begins_together_does_not_end_together() -> None:
+    """A thousand streams end one after the other, all of them in the last tenth of the greatest age."""
+    begun = anyio.current_time()
+    found = [of_age(Limits(max_stream_age=3600.0)) for _ in range(1000)]
+    ends = sorted(each.at - begun for each in found if each is not None)
+    assert len(ends) == 1000
+    assert ends[0] >= 3240.0
+    assert ends[-1] <= 3600.0 + 5.0  # the time that this took
+    assert max(later - earlier for earlier, later in pairwise(ends)) < 36.0
+    assert of_age(Limits()) is None
 
 
 async def test_a_stream_delivers_what_was_granted() -> None:

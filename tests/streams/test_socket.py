@@ -184,3 +184,15 @@ async def test_a_connection_that_accepts_nothing_is_given_up(command: dict[str, 
         ("forum.error", None, "too_slow")
     ]
     assert (line.sent[-1]["type"], line.sent[-1]["code"]) == ("websocket.close", 1013)
+
+
+async def test_a_connection_that_is_too_old_ends_as_a_whole() -> None:
+    """Subscriptions are not ended one by one, to begin anew in the same process: one `forum.error` without an id, and 1012."""
+    async with online(limits=Limits(max_stream_age=0.2), heartbeat=0.1) as (_, line):
+        for name in "ab":
+            line.say(type="subscribe", id=name)
+        await line.ended.wait()
+    kinds = [(frame["type"], frame.get("id"), frame.get("code")) for frame in line.frames]
+    assert kinds[-1] == ("forum.error", None, "shutting_down")
+    assert "unsubscribed" not in [kind for kind, _, _ in kinds]
+    assert (line.sent[-1]["type"], line.sent[-1]["code"]) == ("websocket.close", 1012)

@@ -303,3 +303,11 @@ async def test_entering_may_be_cancelled() -> None:
         stats = forum.stats()
         assert (stats["streams"], stats["channels"]) == ({}, 0)
         source.speak()
+
+
+async def test_the_hosts_own_are_of_any_age() -> None:
+    """Nobody would come back for them: only clients' streams are ended by the greatest age."""
+    async with opened(limits=Limits(max_stream_age=0.01), heartbeat=0.02) as forum, forum.subscribe() as events:
+        frames = events.frames()
+        kinds = [(await anext(frames)).type for _ in range(5)]
+    assert kinds == ["forum.live", *["heartbeat"] * 4]

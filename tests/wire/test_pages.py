@@ -260,3 +260,11 @@ def test_pages_and_frames_are_bounded_in_bytes(open_board: OpenBoard, frame_byte
     assert [event["sequence"] for event in reader.events] == found
     for frame in reader.of("forum.events"):
         assert len(frame["events"]) == 1 or len(json.dumps(frame)) < frame_bytes + 1000
+
+
+def test_a_page_waits_no_longer_than_a_stream_may_live(open_board: OpenBoard) -> None:
+    """Its answer is a page, and the client asks again, perhaps another process."""
+    board = open_board(limits=Limits(max_stream_age=0.3))
+    began = time.monotonic()
+    assert board.page(wait=30, cursor="latest")["events"] == []
+    assert 0.3 * 0.9 - 0.02 <= time.monotonic() - began < 5
