@@ -30,7 +30,8 @@ class Limits:
     subscriptions: on one connection of `/socket`.
     catch_up_reads: reads of the source that are under way at once for all who catch up; further ones wait for their turn.
     tail_bytes: the newest events that are kept encoded for live readers.
-    frame_bytes: events in one frame or page; a frame always holds at least one event.
+    frame_bytes, page_bytes: events in one frame of a stream, and in one page; each always holds at least one. A client that reads
+        nothing has one frame under way.
     event_bytes, request_bytes: one event encoded, one publish request.
     lookback: entries that `tail=N` looks back over.
     page_scan: entries that one JSON page examines.
@@ -49,7 +50,8 @@ class Limits:
     subscriptions: int = 100
     catch_up_reads: int = 16
     tail_bytes: int = 16 * 2**20
-    frame_bytes: int = 2**20
+    frame_bytes: int = 2**16
+    page_bytes: int = 2**20
     event_bytes: int = 2**20
     request_bytes: int = 16 * 2**20
     lookback: int = 100_000

@@ -23,7 +23,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 COMMANDS: dict[str, list[str]] = {
     "uvicorn": [
-        "uvicorn", "{app}", "--port", "{port}", "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio",
+        "uvicorn", "{app}", "--fd", "{fd}", "--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio",
         "--ws-per-message-deflate", "false", "--log-level", "critical", "--no-access-log", "--backlog", "8192",
     ],
     "hypercorn": ["hypercorn", "{app}", "--bind", "127.0.0.1:{port}", "-w", "0", "--log-level", "critical"],
@@ -63,13 +63,29 @@ class Served:
 
 @contextmanager
 def serve(
-    app: str, server: str = "uvicorn", *, core: int | None = 0, environment: Mapping[str, str] | None = None
+    app: str,
+    server: str = "uvicorn",
+    *,
+    core: int | None = 0,
+    environment: Mapping[str, str] | None = None,
+    send_buffer: int | None = None,
 ) -> Generator[Served]:
-    """Run `benchmarks.apps.<app>` (`module:name`) on a server until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = [part.format(app=f"benchmarks.apps.{app}", port=port) for part in COMMANDS[server]]
+    """
+    Run `benchmarks.apps.<app>` (`module:name`) on a server until the block ends.
+
+    send_buffer: bytes that the kernel holds for each connection, on uvicorn, as `asgi-forum serve` sets it.
+    """
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if send_buffer is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    listening.bind(("127.0.0.1", 0))
+    port: int = listening.getsockname()[1]
+    own = server == "uvicorn"
+    if own:
+        listening.listen(8192)
+    command = [part.format(app=f"benchmarks.apps.{app}", port=port, fd=listening.fileno()) for part in COMMANDS[server]]
+    passed = [listening.fileno()] if own else []
 
     def bind() -> None:
         if core is not None and hasattr(os, "sched_setaffinity"):
@@ -81,7 +97,9 @@ def serve(
         env={**os.environ, **(environment or {})},
         preexec_fn=bind,
         start_new_session=True,
+        pass_fds=passed,
     )
+    listening.close()
     try:
         _wait_for(port, process)
         yield Served(port, process)

@@ -117,7 +117,7 @@ class Hub:
         self.recoveries: int = 0
         self.counters: Counters = Counters()
         self.channels: Channels = Channels()
-        self.reads: SharedReads = SharedReads(source, limits.catch_up_reads)
+        self.reads: SharedReads = SharedReads(source, limits.catch_up_reads, limits.tail_bytes)
         self.tail: Tail = Tail(limits.tail_bytes, self._dropped)
         self.closed: bool = False
         self._members: set[Member] = set()

@@ -26,7 +26,7 @@ BLOCK = 256
 
 _KEPT = 16
 _FRESH = 1.0
-"""How many blocks of history are kept, and for how many seconds: what is being read by many is read once."""
+"""How many blocks of history are kept at most, and for how many seconds: what is being read by many is read once."""
 
 _Key = tuple[str, int, int]
 _sequence = attrgetter("sequence")
@@ -102,14 +102,15 @@ class SharedReads:
     most one that runs, and one that waits for it to end and serves all who asked meanwhile.
 
     History does not change, so a block of it that was just read serves whoever comes to it next, for a moment: many readers
-    that catch up read, decode and encode it once, and one that takes a single event at a time does not cost a read for each.
+    that catch up read, decode and encode it once, and one that takes a single event at a time does not cost a read for each. What
+    is kept so is bounded by `kept_bytes`, but for the newest block.
 
     At most `most` run at once; further ones wait for their turn, in order, and serve all who ask for the same meanwhile.
 
     count: how many were begun. delayed: how many had to wait for their turn.
     """
 
-    def __init__(self, source: EventSource, most: int) -> None:
+    def __init__(self, source: EventSource, most: int, kept_bytes: int) -> None:
         self.count: int = 0
         self.delayed: int = 0
         self._source = source
@@ -119,6 +120,7 @@ class SharedReads:
         self._waiting: dict[_Key, Read] = {}
         self._open: set[Read] = set()
         self._blocks: OrderedDict[int, tuple[float, Page]] = OrderedDict()
+        self._kept_bytes = kept_bytes
 
     @property
     def under_way(self) -> int:
@@ -189,5 +191,11 @@ class SharedReads:
         self._blocks.pop(block, None)
         if page.position.sequence < page.end.sequence:
             self._blocks[block] = (anyio.current_time(), page)
-            if len(self._blocks) > _KEPT:
+            while len(self._blocks) > 1 and (
+                len(self._blocks) > _KEPT or sum(_size(kept) for _, kept in self._blocks.values()) > self._kept_bytes
+            ):
                 self._blocks.popitem(last=False)
+
+
+def _size(page: Page) -> int:
+    return sum(len(event.json) for event in page.events)

@@ -136,7 +136,7 @@ async def _filled(running: Running, reader: Reader, turn: _Turn, limit: int, dea
     """Go on until the page is full, has examined as much as it may, or is at the log's end, and need not wait there."""
     limits = running.limits
     events: list[StoredEvent] = []
-    room = limits.frame_bytes
+    room = limits.page_bytes
     while True:
         if running.hub.degraded:
             raise SourceUnavailable

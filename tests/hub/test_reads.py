@@ -63,7 +63,7 @@ async def test_a_read_that_has_begun_is_too_old() -> None:
     source = Slow()
     async with anyio.create_task_group() as tasks:
         with anyio.fail_after(DEADLINE):
-            reads = SharedReads(source, 2)
+            reads = SharedReads(source, 2, 2**20)
             reads.begin(tasks)
             early = reads.read(0, 10)
             await wait_all_tasks_blocked()
@@ -199,7 +199,7 @@ async def test_a_stop_ends_what_nobody_will_answer() -> None:
 async def test_nothing_is_read_before_the_forum_has_started() -> None:
     """There is nobody yet whose task it could be."""
     with pytest.raises(SourceUnavailable, match="starting"):
-        SharedReads(MemorySource(), 1).read(0, 10)
+        SharedReads(MemorySource(), 1, 2**20).read(0, 10)
 
 
 # Blocks of history, for readers that stand close to each other
@@ -291,3 +291,15 @@ async def test_only_so_many_blocks_are_kept() -> None:
         last = Cursor.parse((await made.source.log.read(18 * BLOCK + 5, 1)).anchor or "")
         assert made.hub.reads.recent(first, 1) is None
         assert made.hub.reads.recent(last, 1) is not None
+
+
+async def test_blocks_are_bounded_in_bytes_too() -> None:
+    """Of large events fewer blocks are kept, and one at least."""
+    async with bench(6 * BLOCK, tail_bytes=2**16) as made:
+        kept: list[bool] = []
+        for number in range(4):
+            await made.hub.reads.read(number * BLOCK, BLOCK).page()
+        for number in range(4):
+            position = Cursor.parse((await made.source.log.read(number * BLOCK + 5, 1)).anchor or "")
+            kept.append(made.hub.reads.recent(position, 1) is not None)
+        assert kept == [False, False, False, True]

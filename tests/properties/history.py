@@ -82,7 +82,11 @@ class History:
         self.begun: dict[str, int] = {}
         self.patience = plan.patience
         limits = Limits(
-            tail_bytes=plan.tail_bytes, frame_bytes=plan.frame_bytes, page_scan=plan.page_scan, max_lag=plan.max_lag
+            tail_bytes=plan.tail_bytes,
+            frame_bytes=plan.frame_bytes,
+            page_bytes=plan.frame_bytes,
+            page_scan=plan.page_scan,
+            max_lag=plan.max_lag,
         )
         self.forum = Forum(
             self.source, heartbeat=plan.heartbeat, limits=limits, on_lag=plan.on_lag, handle_signals=False

@@ -111,7 +111,7 @@ def test_histories_on_a_server(host: Host) -> None:
     @settings(max_examples=25)
     @given(plans(KINDS, faults=True), st.sampled_from([0.005, 0.02]))
     def judged(plan: Plan, heartbeat: float) -> None:
-        limits = Limits(tail_bytes=plan.tail_bytes, frame_bytes=plan.frame_bytes)
+        limits = Limits(tail_bytes=plan.tail_bytes, frame_bytes=plan.frame_bytes, page_bytes=plan.frame_bytes)
         source = DistantSource()
         forum = Forum(source, heartbeat=heartbeat, limits=limits)
         with ExitStack() as stack:

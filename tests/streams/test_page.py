@@ -129,13 +129,13 @@ async def test_a_page_of_a_log_without_a_feed_says_that_there_is_more() -> None:
         assert (sequences(made), made.has_more) == ([4, 5], False)
 
 
-async def test_a_page_holds_no_more_bytes_than_a_frame() -> None:
+async def test_a_page_holds_no_more_bytes_than_it_may() -> None:
     """But one event at least."""
-    async with at_work(await log(5), frame_bytes=1) as running:
+    async with at_work(await log(5), page_bytes=1) as running:
         assert sequences(await page(running)) == [1]
     source = await log(5)
     size = len((await source.read(0, 1)).events[0].json)
-    async with at_work(source, frame_bytes=3 * size) as running:
+    async with at_work(source, page_bytes=3 * size) as running:
         assert sequences(await page(running)) == [1, 2, 3]
 
 

@@ -245,7 +245,7 @@ def test_a_page_over_the_limit_of_streams_is_refused_only_where_it_waits(open_bo
 @pytest.mark.parametrize("frame_bytes", [1, 2000, 2**20])
 def test_pages_and_frames_are_bounded_in_bytes(open_board: OpenBoard, frame_bytes: int) -> None:
     """A page or a frame holds a bounded number of bytes, at least one event, and the rest follows."""
-    board = open_board(limits=Limits(frame_bytes=frame_bytes))
+    board = open_board(limits=Limits(frame_bytes=frame_bytes, page_bytes=frame_bytes))
     board.fill(30, size=500)
     found: list[int] = []
     page: dict[str, Any] = {"next_cursor": "0", "has_more": True}
