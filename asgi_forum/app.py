@@ -107,6 +107,7 @@ class Forum:
         self._allow_publish = allow_publish
         self._authorize_publish = authorize_publish
         self._origins = OriginPolicy(allowed_origins)
+        self._endpoints: Endpoints | None = None
         self._lifecycle = Lifecycle(self._make_running, handle_signals=handle_signals)
 
     @classmethod
@@ -140,14 +141,9 @@ class Forum:
             posted = scope["type"] == "http" and scope["method"] == "POST"
             await _refuse(scope, receive, send, ShuttingDown(outcome="not_published" if posted else None))
             return
-        endpoints = Endpoints(
-            Door(running, self._authorize),
-            self._origins,
-            self.publish_many,
-            self.health,
-            self._allow_publish,
-            self._authorize_publish,
-        )
+        endpoints = self._endpoints
+        if endpoints is None or endpoints.door.running is not running:
+            endpoints = self._endpoints = self._make_endpoints(running)
         if scope["type"] == "websocket":
             await endpoints.websocket(scope, receive, send)
         else:
@@ -390,6 +386,16 @@ class Forum:
 
     async def _door(self) -> Door:
         return Door(await self._lifecycle.ensure(), self._authorize)
+
+    def _make_endpoints(self, running: Running) -> Endpoints:
+        return Endpoints(
+            Door(running, self._authorize),
+            self._origins,
+            self.publish_many,
+            self.health,
+            self._allow_publish,
+            self._authorize_publish,
+        )
 
     def _make_running(self) -> Running:
         return Running(self._source, self._limits, self._on_lag, self._heartbeat)

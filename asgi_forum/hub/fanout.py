@@ -77,6 +77,10 @@ class Fanout:
         self._tasks = self._serving = None
         self._ready.clear()
 
+    def now(self) -> float:
+        """The loop's time. Not anyio's way, which needs a task: signals and the loop itself ask too."""
+        return self._loop.time()
+
     def enqueue(self, stream: Served) -> None:
         """Have a stream served when its turn comes."""
         self._ready.append(stream)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from asgi_forum.cursor import Cursor
 from asgi_forum.errors import ForumError
+from asgi_forum.frames import HeartbeatFrame, LiveFrame
 from asgi_forum.hub.channels import Channel, Channels, Waiter
 from asgi_forum.hub.reads import SharedReads
 from asgi_forum.hub.tail import Tail, cost
@@ -24,6 +26,10 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 _ARRIVALS = 256
 """Pages of the live feed whose time of arrival is known: a reader that is further behind is late, not slow to be sent to."""
+
+
+_MOMENT = 0.01
+"""Seconds for which two frames that say the same may have the same `sent_at`."""
 
 
 @dataclass(slots=True)
@@ -123,6 +129,7 @@ class Hub:
         self._members: set[Member] = set()
         self._unswept = 0
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
+        self._moment: tuple[object, float, LiveFrame | HeartbeatFrame] | None = None
 
     @property
     def lag(self) -> int:
@@ -139,6 +146,24 @@ class Hub:
                 break
             found = at
         return found
+
+    def live_frame(self, cursor: str | None) -> LiveFrame:
+        """Make a `forum.live`; readers that get there in one moment share it."""
+        made = self._shared(("live", cursor), lambda: LiveFrame("push" if self.live else "heartbeat", cursor))
+        assert isinstance(made, LiveFrame)
+        return made
+
+    def heartbeat_frame(self, cursor: str | None, degraded: bool) -> HeartbeatFrame:
+        """Make a heartbeat; streams at one position whose heartbeats are due in one moment share it."""
+        made = self._shared((degraded, cursor), lambda: HeartbeatFrame(cursor, degraded or None))
+        assert isinstance(made, HeartbeatFrame)
+        return made
+
+    def _shared(self, key: object, make: Callable[[], LiveFrame | HeartbeatFrame]) -> LiveFrame | HeartbeatFrame:
+        now = time.monotonic()
+        if self._moment is None or self._moment[0] != key or now - self._moment[1] > _MOMENT:
+            self._moment = (key, now, make())
+        return self._moment[2]
 
     def accept(self, page: Page) -> None:
         """Take a page of the live feed; one that does not continue the tail makes it begin anew, and readers look for themselves."""

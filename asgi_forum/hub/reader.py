@@ -13,7 +13,7 @@ from asgi_forum.cursor import Cursor, Start
 from asgi_forum.errors import ForumError, ResetReason, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
-from asgi_forum.hub.channels import Channel, take
+from asgi_forum.hub.channels import Channel, Waiter, take
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reads import BLOCK, Read, cut
 from asgi_forum.models import StoredEvent
@@ -81,6 +81,27 @@ class Reader:
     idle: whether the last step found nothing to do. examined: how many entries were looked at, beside those of its channel.
     """
 
+    __slots__ = (
+        "_asked",
+        "_channel",
+        "_end",
+        "_filter",
+        "_history",
+        "_hub",
+        "_live",
+        "_on_lag",
+        "_origin",
+        "_page_size",
+        "_parked",
+        "_position",
+        "_room",
+        "_search",
+        "_start",
+        "_waiting",
+        "examined",
+        "idle",
+    )
+
     def __init__(self, hub: Hub, keep: Filter, start: Start, *, on_lag: OnLag | None = None) -> None:
         self._hub = hub
         self._on_lag = on_lag or hub.on_lag
@@ -94,7 +115,7 @@ class Reader:
         self._page_size = 0
         self._room = hub.limits.frame_bytes
         self._waiting: anyio.Event | None = None
-        self._parked: Callable[[], None] | None = None
+        self._parked: Waiter | None = None
         self._end = 0
         self._asked: tuple[tuple[Callable[[int, int], Read], int, int], Read] | None = None
         self._search: _Search | None = None
@@ -174,15 +195,15 @@ class Reader:
         """Make a waiting call look again, or call who is parked."""
         if self._waiting is not None:
             self._waiting.set()
-        elif (call := self._parked) is not None:
+        elif (parked := self._parked) is not None:
             self._parked = None
             if self._channel is not None:
                 self._channel.idle.discard(self)
-            call()
+            parked.wake()
 
-    def park(self, call: Callable[[], None]) -> None:
-        """Wait without a task: `call` is called, once, when there may be something to look at. Look first, as for `wait`."""
-        self._parked = call
+    def park(self, waiter: Waiter) -> None:
+        """Wait without a task: `waiter` is woken, once, when there may be something to look at. Look first, as for `wait`."""
+        self._parked = waiter
         if self._channel is not None:
             self._channel.idle.add(self)
 
@@ -287,7 +308,7 @@ class Reader:
             return None
         if channel is None:
             channel = self._channel = self._hub.channels.join(self._filter, end)
-            self._origin = channel.origin
+            self._origin, self._filter = channel.origin, channel.filter  # an equal one, which all its readers share
         return channel
 
     def _lags(self, channel: Channel, position: Cursor) -> bool:
@@ -338,7 +359,7 @@ class Reader:
             self.idle = True
             return None
         self._live = True
-        return LiveFrame("push" if self._hub.live else "heartbeat", self.cursor)
+        return self._hub.live_frame(self.cursor)
 
     # From the source
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import Literal, Protocol
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Protocol, Self
 
 import anyio
 
@@ -28,43 +28,47 @@ class Endable(Protocol):
 
 class Place:
     """
-    One stream's place among the open ones; what it holds is told when the forum stops.
+    One stream's place among the open ones, as a context manager; what it holds is told when the forum stops.
 
     One that nobody has claimed yet, of a connection that was granted nothing so far, makes room for another where there is none.
     """
 
-    __slots__ = ("_held", "_identities", "_streams", "address", "claimed", "closing")
+    __slots__ = ("_held", "_streams", "address", "claimed", "closing", "identities", "transport")
 
-    def __init__(self, streams: OpenStreams, address: str | None) -> None:
+    def __init__(self, streams: OpenStreams, transport: Transport, address: str | None) -> None:
         self._streams = streams
-        self._held: list[Endable] = []
-        self._identities: set[str] = set()
+        self._held: tuple[Endable, ...] = ()
+        self.transport: Transport = transport
         self.address: str | None = address
+        self.identities: frozenset[str] = frozenset()
         self.claimed: bool = False
         self.closing: ForumError | None = None
 
-    @property
-    def identities(self) -> frozenset[str]:
-        """Whose place it is."""
-        return frozenset(self._identities)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._streams.leave(self)
 
     def claim(self, identity: str | None) -> None:
         """Note that something was granted here, and to whom; each identity counts once. Raises TooManyConnections."""
-        if identity is not None and identity not in self._identities:
+        if identity is not None and identity not in self.identities:
             self._streams.identify(identity)
-            self._identities.add(identity)
+            self.identities |= {identity}
         self.claimed = True
 
     def hold(self, stream: Endable) -> None:
         """Tell `stream` too when the forum stops; at once if it is stopping."""
-        self._held.append(stream)
+        self._held = (*self._held, stream)
         if self.closing is not None:
             stream.end(self.closing)
 
     def end(self, error: ForumError) -> None:
         """Tell all that it holds, and will hold."""
         self.closing = error
-        for stream in tuple(self._held):
+        for stream in self._held:
             stream.end(error)
 
 
@@ -87,19 +91,19 @@ class OpenStreams:
         """How many are open, of all kinds. For any thread, and for handlers of signals."""
         return len(self._places)
 
-    @contextmanager
-    def granted(
-        self, transport: Transport, address: str | None = None, identity: str | None = None
-    ) -> Generator[Place]:
-        """Hold a place for one stream that was granted. Raises as `admitted`."""
-        with self.admitted(transport, address) as place:
+    def granted(self, transport: Transport, address: str | None = None, identity: str | None = None) -> Place:
+        """Take a place for one stream that was granted. Raises as `admitted`."""
+        place = self.admitted(transport, address)
+        try:
             place.claim(identity)
-            yield place
+        except TooManyConnections:
+            self.leave(place)
+            raise
+        return place
 
-    @contextmanager
-    def admitted(self, transport: Transport, address: str | None = None) -> Generator[Place]:
+    def admitted(self, transport: Transport, address: str | None = None) -> Place:
         """
-        Hold a place for a connection of which nobody knows yet what it will be granted.
+        Take a place for a connection of which nobody knows yet what it will be granted.
 
         Raises ShuttingDown, TooManyConnections. The host's own (`python`) are not limited.
         """
@@ -107,20 +111,21 @@ class OpenStreams:
             raise ShuttingDown
         if transport != "python":
             self._check(address)
-        place = Place(self, address)
+        place = Place(self, transport, address)
         place.claimed = transport == "python"
         self._places[place] = None
         self._hosts_own += transport == "python"
         self.by_transport[transport] += 1
         _add(self._by_address, address, 1)
-        try:
-            yield place
-        finally:
-            self._leave(place)
-            self._hosts_own -= transport == "python"
-            self.by_transport[transport] -= 1
-            for identity in place.identities:
-                _add(self._by_identity, identity, -1)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Give a place back, once."""
+        self._forget(place)
+        self._hosts_own -= place.transport == "python"
+        self.by_transport[place.transport] -= 1
+        for identity in place.identities:
+            _add(self._by_identity, identity, -1)
 
     def identify(self, identity: str) -> None:
         """Count one more stream of an identity. Raises TooManyConnections."""
@@ -170,11 +175,11 @@ class OpenStreams:
         idle = (place for place in self._places if not place.claimed and address in (None, place.address))
         if (oldest := next(idle, None)) is None:
             return False
-        self._leave(oldest)
+        self._forget(oldest)
         oldest.end(TooManyConnections("a connection without a subscription made room for another"))
         return True
 
-    def _leave(self, place: Place) -> None:
+    def _forget(self, place: Place) -> None:
         """Take a place from those that count. Harmless where it does not count any more."""
         if place in self._places:
             del self._places[place]

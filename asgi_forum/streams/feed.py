@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
@@ -43,12 +44,40 @@ class Ending:
     error: ForumError
 
 
+class Carrier(Protocol):
+    """Who carries a feed's frames to the client."""
+
+    def hurry(self) -> None:
+        """Hear that the feed has ended."""
+        ...
+
+
 class Feed:
     """
     One stream, whatever carries it. `next()` waits for the next frame; it raises the ForumError that ends the stream.
 
     One task at a time. Cancelling `next()` is safe. `close()` when done.
     """
+
+    __slots__ = (
+        "_away",
+        "_beat",
+        "_budget",
+        "_ended",
+        "_ending",
+        "_hub",
+        "_limit",
+        "_open",
+        "_recoveries",
+        "_retry_at",
+        "_sender",
+        "_stepping",
+        "_told_degraded",
+        "_turns",
+        "_watchdog",
+        "carrier",
+        "reader",
+    )
 
     def __init__(
         self,
@@ -75,7 +104,7 @@ class Feed:
         self._recoveries = 0
         self._turns = 0
         self._stepping: anyio.CancelScope | None = None
-        self.hurry: Callable[[], None] | None = None
+        self.carrier: Carrier | None = None
         self._sender = Sender(hub.limits.send_timeout)
         self.reader = reader
         watchdog.watch(self)
@@ -105,8 +134,8 @@ class Feed:
         self.reader.wake()
         if self._stepping is not None:
             self._stepping.cancel()
-        if self.hurry is not None:
-            self.hurry()
+        if self.carrier is not None:
+            self.carrier.hurry()
 
     def close(self) -> None:
         """Let go of the reader, and count how the stream ended. Harmless when closed."""
@@ -245,7 +274,7 @@ class Feed:
         return self._heartbeat() if anyio.current_time() >= self._beat.due else None
 
     def _heartbeat(self) -> HeartbeatFrame:
-        return HeartbeatFrame(self.reader.cursor, self._told_degraded or None)
+        return self._hub.heartbeat_frame(self.reader.cursor, self._told_degraded)
 
     def _stamp(self, frame: Frame, now: float) -> Frame:
         self._beat.frame_sent(now=now)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from typing import Any
 
 import anyio
 
@@ -24,43 +26,73 @@ _TRY = 100
 """Frames after which such a stream is served like the others again, to see."""
 
 
-class Line:
+class Line(ABC):
     """
     Carries the frames of a feed to one client. The connection's own task is the one that waits for the client, in `serve`.
-
-    write: begins to send a frame. It may be awaited in any task, but never in two at once; `beat` is called between its pieces.
 
     At most one task works for it: the one that goes round in the fan-out, for one frame at a time while the reader stands at the
     tail's end and `send` does not suspend; else one of its own, until that is so again. A client that accepts nothing for
     `send_timeout` seconds is given up; once the stream has ended there is one second for all that is still sent.
     """
 
-    def __init__(self, fanout: Fanout, feed: Feed, write: Callable[[Frame], Awaitable[None]]) -> None:
+    __slots__ = (
+        "_closed",
+        "_ended",
+        "_failure",
+        "_fanout",
+        "_feed",
+        "_free",
+        "_scope",
+        "_since",
+        "_stopped",
+        "_suspended",
+        "_task",
+    )
+
+    def __init__(self, fanout: Fanout, feed: Feed) -> None:
         self._fanout = fanout
         self._feed = feed
-        self._write = write
-        self._now = asyncio.get_running_loop().time  # not anyio's, which needs a task: signals and the loop call too
         self._scope: anyio.CancelScope | None = None
-        self._listening = anyio.CancelScope()
+        self._task: asyncio.Task[Any] | None = None
+        self._stopped = False
         self._since = math.inf
         self._free: anyio.Event | None = None
         self._suspended = 0
         self._ended: ForumError | None = None
         self._failure: Exception | None = None
         self._closed = False
-        feed.hurry = self._hurry
+        feed.carrier = self
 
-    async def serve(self, listen: Callable[[], Awaitable[None]]) -> ForumError | None:
+    # What each transport does in its way
+
+    @abstractmethod
+    def write(self, frame: Frame) -> Awaitable[None]:
+        """Begin to send a frame. It may be awaited in any task, but never in two at once; `beat` is called between its pieces."""
+
+    @abstractmethod
+    async def listen(self) -> None:
+        """Wait until the client has left."""
+
+    # For the connection
+
+    async def serve(self) -> ForumError | None:
         """
-        Send until `listen` returns, because the client has left, or the stream ends; return the error that it ended with, if it did.
+        Send until the client has left, or the stream ends; return the error that it ended with, if it did.
 
         When this returns nobody sends any more. Raises what `listen` and sending raise.
         """
+        task = self._task = asyncio.current_task()
+        cancelling = task.cancelling() if task else 0
         self._fanout.spawn(self)
         try:
-            with self._listening:
-                await listen()
+            if not self._done:
+                await self.listen()
+        except asyncio.CancelledError:
+            # By a hand of our own, as asyncio.timeout does it: a cancel scope for each connection would cost a kilobyte.
+            if not self._stopped or (task is not None and task.uncancel() > cancelling):
+                raise
         finally:
+            self._task = None
             await self._let_go()
         if self._failure is not None:
             raise self._failure
@@ -73,7 +105,7 @@ class Line:
     def beat(self) -> None:
         """Note that a client has accepted a piece of what is being sent."""
         if self._since < math.inf:
-            self._since = self._now()
+            self._since = self._fanout.now()
 
     def check(self, now: float) -> None:
         """Look at the clock: the watchdog calls this while a task of its own sends."""
@@ -82,6 +114,10 @@ class Line:
             self._scope.cancel()
 
     # For the fan-out
+
+    def wake(self) -> None:
+        """Hear that there may be something to send."""
+        self._fanout.enqueue(self)
 
     def take(self, now: float) -> Awaitable[None] | None:
         """Take the next frame, if it is there at once, and return the sending of it."""
@@ -96,9 +132,9 @@ class Line:
             self._fanout.spawn(self)
             return None
         if frame is None:
-            self._feed.reader.park(self._wake)
+            self._feed.reader.park(self)
             return None
-        return self._write(frame)
+        return self.write(frame)
 
     def sent(self) -> None:
         """Wait for the next frame, or for a turn where there is one already."""
@@ -107,7 +143,7 @@ class Line:
             if self._feed.reader.behind:
                 self._fanout.enqueue(self)
             else:
-                self._feed.reader.park(self._wake)
+                self._feed.reader.park(self)
 
     def begun(self, scope: anyio.CancelScope, *, sending: bool) -> None:
         """Be worked for by a task of its own."""
@@ -115,7 +151,7 @@ class Line:
         self._feed.watch(self)
         if sending:
             self._suspended += 1
-            self._since = self._now()
+            self._since = self._fanout.now()
         if self._done:
             scope.cancel()
 
@@ -128,8 +164,8 @@ class Line:
                 frame = await self._feed.advance()
                 if frame is not None:
                     frames += 1
-                    self._since = self._now()
-                    await self._write(frame)
+                    self._since = self._fanout.now()
+                    await self.write(frame)
                 elif self._suspended < _STAY:
                     return
                 else:
@@ -151,37 +187,40 @@ class Line:
         if scope.cancelled_caught:
             self._finish(self._feed.ended or TooSlow())
         elif not self._done:
-            self._feed.reader.park(self._wake)
+            self._feed.reader.park(self)
 
     def failed(self, error: Exception) -> None:
         """Have the connection's task raise it."""
         if not self._done:
             self._failure = error
-            self._listening.cancel()
+            self._stop_listening()
 
     @property
     def _done(self) -> bool:
         return self._closed or self._ended is not None or self._failure is not None
 
-    def _wake(self) -> None:
-        self._fanout.enqueue(self)
-
     def _finish(self, error: ForumError) -> None:
         if not self._done:
             self._ended = error
-            self._listening.cancel()
+            self._stop_listening()
 
-    def _hurry(self) -> None:
-        """The stream has ended: what is being sent has a second left, and who waits is told at once."""
+    def _stop_listening(self) -> None:
+        if self._task is not None:
+            self._stopped = True
+            self._task.cancel()
+
+    def hurry(self) -> None:
+        """Hear that the feed has ended: what is being sent has a second left, and who waits is told at once."""
         self._fanout.leave(self)
         if self._scope is not None:
-            self._scope.deadline = min(self._scope.deadline, self._now() + FAREWELL)
+            self._scope.deadline = min(self._scope.deadline, self._fanout.now() + FAREWELL)
         elif self._feed.ended is not None:
             self._finish(self._feed.ended)
 
     async def _let_go(self) -> None:
         """Stop what works for it, and wait until it has: the server must not be sent anything after this."""
         self._closed = True
+        self._feed.carrier = None
         self._fanout.leave(self)
         if self._scope is not None:
             self._free = anyio.Event()

@@ -23,6 +23,8 @@ class Sender:
     What was given up must not be sent again: one server has written nothing of it by then, another all. A goodbye may follow.
     """
 
+    __slots__ = ("_current", "_leave_by", "_timeout")
+
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._leave_by = math.inf

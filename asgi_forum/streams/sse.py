@@ -12,7 +12,6 @@ from asgi_forum.cursor import LATEST
 from asgi_forum.errors import ForumError
 from asgi_forum.frames import ErrorFrame, Frame
 from asgi_forum.hub.fanout import Fanout
-from asgi_forum.hub.streams import Place
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.line import Line
 from asgi_forum.streams.opening import Door
@@ -39,7 +38,13 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
             feed = await door.opened(asked, granted, scope)
             try:
                 await send(start)
-                await _stream(receive, send, feed, place, door.running.fanout)
+                # At once, before there is anything to say: some servers send the headers only with the first chunk.
+                await send({"type": "http.response.body", "body": retry_line(), "more_body": True})
+                line = _SseLine(door.running.fanout, feed, receive, send)
+                place.hold(line)
+                del connection, asked, granted, start  # a stream may be open for days, and cost no more than it needs
+                if (ended := await line.serve()) is not None:
+                    await farewell(send, ended)
             finally:
                 feed.close()
     except ForumError as error:
@@ -47,32 +52,32 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
         await refuse_sse(scope, send, error)
 
 
-async def _stream(receive: Receive, send: Send, feed: Feed, place: Place, fanout: Fanout) -> None:
-    def chunk(body: bytes) -> Awaitable[None]:
-        return send({"type": "http.response.body", "body": body, "more_body": True})
+class _SseLine(Line):
+    """A stream over SSE."""
 
-    # At once, before there is anything to say: some servers send the headers only with the first chunk.
-    await chunk(retry_line())
+    __slots__ = ("_receive", "_send")
 
-    def write(frame: Frame) -> Awaitable[None]:
+    def __init__(self, fanout: Fanout, feed: Feed, receive: Receive, send: Send) -> None:
+        super().__init__(fanout, feed)
+        self._receive = receive
+        self._send = send
+
+    def write(self, frame: Frame) -> Awaitable[None]:
+        """Send a frame, in pieces where it is long."""
         pieces = frame.sse_pieces
-        return chunk(pieces[0]) if len(pieces) == 1 else write_all(pieces)
+        if len(pieces) > 1:
+            return self._write_all(pieces)
+        return self._send({"type": "http.response.body", "body": pieces[0], "more_body": True})
 
-    async def write_all(pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
-            await chunk(piece)
-            line.beat()
-
-    async def listen() -> None:
-        # The only reliable sign that a client is gone; no server says it through `send`.
-        while (await receive())["type"] != "http.disconnect":
+    async def listen(self) -> None:
+        """Wait for the disconnect: the only reliable sign that a client is gone; no server says it through `send`."""
+        while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    line = Line(fanout, feed, write)
-    place.hold(line)
-    error = await line.serve(listen)
-    if error is not None:
-        await farewell(send, error)
+    async def _write_all(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            self.beat()
 
 
 async def farewell(send: Send, error: ForumError) -> None:

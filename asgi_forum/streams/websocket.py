@@ -13,7 +13,6 @@ from asgi_forum.cursor import LATEST
 from asgi_forum.errors import ForumError, PayloadTooLarge
 from asgi_forum.frames import ErrorFrame, Frame
 from asgi_forum.hub.fanout import Fanout
-from asgi_forum.hub.streams import Place
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.line import Line
 from asgi_forum.streams.opening import Door
@@ -43,7 +42,10 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
             feed = await door.opened(asked, granted, scope)
             try:
                 await accept(receive, send)
-                await _stream(receive, send, feed, place, door.running.fanout)
+                line = _WebSocketLine(door.running.fanout, feed, receive, send)
+                place.hold(line)
+                del connection, asked, granted  # a stream may be open for days, and cost no more than it needs
+                await _serve(line, feed, send)
             finally:
                 feed.close()
     except GoneError:
@@ -60,31 +62,42 @@ async def accept(receive: Receive, send: Send) -> None:
     await _tell(send, {"type": "websocket.accept"})
 
 
-async def _stream(receive: Receive, send: Send, feed: Feed, place: Place, fanout: Fanout) -> None:
-    def write(frame: Frame) -> Awaitable[None]:
-        return send({"type": "websocket.send", "text": frame.text})
+class _WebSocketLine(Line):
+    """A stream over a WebSocket."""
 
-    async def listen() -> None:
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, fanout: Fanout, feed: Feed, receive: Receive, send: Send) -> None:
+        super().__init__(fanout, feed)
+        self._receive = receive
+        self._send = send
+
+    def write(self, frame: Frame) -> Awaitable[None]:
+        """Send a frame as one message: it can't be cut."""
+        return self._send({"type": "websocket.send", "text": frame.text})
+
+    async def listen(self) -> None:
+        """Receive, and make nothing of it, until the client has left. Raises PayloadTooLarge."""
         try:
             while True:
-                await receive_message(receive)
+                await receive_message(self._receive)
         except GoneError:
             return
 
-    line = Line(fanout, feed, write)
-    place.hold(line)
-    error: ForumError | None
+
+async def _serve(line: _WebSocketLine, feed: Feed, send: Send) -> None:
+    ended: ForumError | None
     try:
-        error = await line.serve(listen)
+        ended = await line.serve()
     except ForumError as fault:
-        error = fault
+        ended = fault
         feed.end(fault)
     except (
         Exception
     ) as failure:  # each server has its own for a client that is gone: OSError, RuntimeError, its own classes
         raise GoneError from failure
-    if error is not None:
-        await farewell(send, error)
+    if ended is not None:
+        await farewell(send, ended)
 
 
 async def receive_message(receive: Receive) -> str | bytes:

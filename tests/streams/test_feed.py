@@ -217,14 +217,14 @@ async def test_who_waits_for_an_outage_to_end_takes_no_turns(monkeypatch: pytest
     async with at_work(source) as running:
         stream = feed(running)
         assert kinds(await stream.next()) == ["heartbeat"]
-        wait = stream.reader.wait
+        wait = Reader.wait
 
-        async def counted() -> None:
+        async def counted(reader: Reader) -> None:
             nonlocal waits
             waits += 1
-            await wait()
+            await wait(reader)
 
-        monkeypatch.setattr(stream.reader, "wait", counted)
+        monkeypatch.setattr(Reader, "wait", counted)
         with anyio.move_on_after(0.1):
             await stream.next()
         assert waits <= 3
