@@ -62,6 +62,7 @@ class Feed:
     __slots__ = (
         "_away",
         "_beat",
+        "_beginning",
         "_budget",
         "_ended",
         "_ending",
@@ -104,6 +105,7 @@ class Feed:
         self._recoveries = 0
         self._turns = 0
         self._stepping: anyio.CancelScope | None = None
+        self._beginning: anyio.CancelScope | None = None
         self.carrier: Carrier | None = None
         self._sender = Sender(hub.limits.send_timeout)
         self.reader = reader
@@ -132,8 +134,9 @@ class Feed:
         self._ended = self._ended or error
         self._sender.leave()
         self.reader.wake()
-        if self._stepping is not None:
-            self._stepping.cancel()
+        for scope in (self._beginning, self._stepping):
+            if scope is not None:
+                scope.cancel()
         if self.carrier is not None:
             self.carrier.hurry()
 
@@ -161,14 +164,21 @@ class Feed:
         """
         Fix the starting position, before the client hears that the stream began; return the reset if it can't be served.
 
-        At most BEGIN seconds: where the source takes longer, or is away, the position is fixed at the first contact.
+        At most BEGIN seconds: where the source takes longer, or is away, the position is fixed at the first contact. Raises the
+        ForumError that ends the stream meanwhile.
         """
+        reset = None
         try:
-            with anyio.move_on_after(BEGIN):
-                return await self.reader.begin()
+            with anyio.move_on_after(BEGIN) as self._beginning:
+                if self._ended is None:
+                    reset = await self.reader.begin()
         except SourceUnavailable:
             pass
-        return None
+        finally:
+            self._beginning = None
+        if self._ended is not None:
+            raise self._ended
+        return reset
 
     async def next(self) -> Frame:
         """

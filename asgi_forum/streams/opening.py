@@ -13,6 +13,7 @@ from asgi_forum.auth import Authorize, Subscription, authorize_subscription
 from asgi_forum.errors import AuthorizationExpired, ShuttingDown
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
+from asgi_forum.hub.streams import Place
 from asgi_forum.settings import Limits
 from asgi_forum.streams.feed import Ending, Feed
 from asgi_forum.streams.pacing import Budget
@@ -35,9 +36,14 @@ class Door:
         """Ask the app. Raises Unauthorized, Forbidden, InternalError."""
         return await authorize_subscription(self.authorize, connection, asked.filter)
 
-    async def opened(self, asked: Asked, granted: Subscription, scope: Scope) -> Feed:
-        """Open a stream that begins before its first frame: `latest` and `tail` are fixed when the client hears of it."""
+    async def opened(self, asked: Asked, granted: Subscription, scope: Scope, place: Place) -> Feed:
+        """
+        Open a stream that begins before its first frame: `latest` and `tail` are fixed when the client hears of it.
+
+        Its place holds it from now on: where the forum stops meanwhile, this raises the error that the stream would end with.
+        """
         feed = self.open(asked, granted, of_age(self.running.limits), Budget(scope, self.running.limits))
+        place.hold(feed)
         if asked.start.tail is not None:
             try:
                 await feed.begin()

@@ -47,9 +47,8 @@ class ForumResponse(EventSourceResponse):
             with ExitStack() as stack:
                 address = self._connection.client.host if self._connection.client else None
                 place = stack.enter_context(door.running.streams.granted("sse", address, granted.identity))
-                feed = await door.opened(self._asked, granted, scope)
+                feed = await door.opened(self._asked, granted, scope, place)
                 stack.callback(feed.close)
-                place.hold(feed)
                 self.body_iterator: AsyncIterator[bytes] = chunks(feed)
                 await super().__call__(scope, receive, _within_deadline(send, feed))
         except ForumClosed:

@@ -35,13 +35,12 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
                 await send(start)
                 await send({"type": "http.response.body", "body": b""})
                 return
-            feed = await door.opened(asked, granted, scope)
+            feed = await door.opened(asked, granted, scope, place)
             try:
                 await send(start)
                 # At once, before there is anything to say: some servers send the headers only with the first chunk.
                 await send({"type": "http.response.body", "body": retry_line(), "more_body": True})
                 line = _SseLine(door.running.fanout, feed, receive, send)
-                place.hold(line)
                 del connection, asked, granted, start  # a stream may be open for days, and cost no more than it needs
                 if (ended := await line.serve()) is not None:
                     await farewell(send, ended)

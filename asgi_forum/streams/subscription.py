@@ -56,12 +56,12 @@ class ForumSubscription:
         with ExitStack() as stack:
             try:
                 place = stack.enter_context(running.streams.admitted("python"))
+                feed = self._open(running, self._asked)
+                stack.callback(feed.close)
+                place.hold(feed)
+                self._reset = await feed.begin()
             except ShuttingDown:
                 raise ForumClosed from None
-            feed = self._open(running, self._asked)
-            stack.callback(feed.close)
-            place.hold(feed)
-            self._reset = await feed.begin()
             self._feed, self._cursor = feed, None if self._reset else feed.reader.cursor
             self._stack = stack.pop_all()
         return self

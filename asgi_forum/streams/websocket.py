@@ -39,11 +39,10 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
         granted = await door.grant(connection, asked)
         address = connection.client.host if connection.client else None
         with door.running.streams.granted("websocket", address, granted.identity) as place:
-            feed = await door.opened(asked, granted, scope)
+            feed = await door.opened(asked, granted, scope, place)
             try:
                 await accept(receive, send)
                 line = _WebSocketLine(door.running.fanout, feed, receive, send)
-                place.hold(line)
                 del connection, asked, granted  # a stream may be open for days, and cost no more than it needs
                 await _serve(line, feed, send)
             finally:

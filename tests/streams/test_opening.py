@@ -18,7 +18,7 @@ from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame
 from asgi_forum.settings import Limits
 from asgi_forum.sources import MemorySource
-from asgi_forum.streams.feed import Ending
+from asgi_forum.streams.feed import BEGIN, Ending
 from asgi_forum.streams.opening import Door, lifetime, of_age, of_authorization
 from asgi_forum.streams.request import Asked
 from tests.events import entries, sequences
@@ -108,11 +108,13 @@ async def test_latest_and_tail_are_fixed_when_the_stream_is_opened(start: Start,
     source = MemorySource()
     await source.publish(entries(2))
     async with at_work(source) as running:
-        stream = await Door(running, None).opened(Asked(Filter(), start, 10), Subscription(Filter()), {})
-        await source.publish(entries(1))
-        frame = await stream.next()
-        assert (sequences(frame) if isinstance(frame, EventsFrame) else []) == first
-        stream.close()
+        with running.streams.granted("sse") as place:
+            asked = Asked(Filter(), start, 10)
+            stream = await Door(running, None).opened(asked, Subscription(Filter()), {}, place)
+            await source.publish(entries(1))
+            frame = await stream.next()
+            assert (sequences(frame) if isinstance(frame, EventsFrame) else []) == first
+            stream.close()
 
 
 async def test_opening_may_be_cancelled() -> None:
@@ -121,9 +123,33 @@ async def test_opening_may_be_cancelled() -> None:
     async with at_work(source) as running:
         await wait_all_tasks_blocked()
         source.fall_mute()
-        with anyio.move_on_after(0.01) as scope:
-            await Door(running, None).opened(Asked(Filter(), LATEST, 10), Subscription(Filter()), {})
+        with anyio.move_on_after(0.01) as scope, running.streams.granted("sse") as place:
+            await Door(running, None).opened(Asked(Filter(), LATEST, 10), Subscription(Filter()), {}, place)
         assert scope.cancelled_caught
+        assert running.hub._members == set()  # pyright: ignore[reportPrivateUsage]  # nobody else can tell
+        source.speak()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_opening_ends_when_the_forum_stops(when: str) -> None:
+    """Though the source does not answer: at once, with the error that the stream would end with, and nothing is left behind."""
+    source = DistantSource()
+    async with at_work(source) as running:
+        await wait_all_tasks_blocked()
+        source.fall_mute()
+        with running.streams.admitted("sse") as place, anyio.fail_after(BEGIN / 2):
+            async with anyio.create_task_group() as tasks:
+                if when == "meanwhile":
+
+                    async def stop() -> None:
+                        await wait_all_tasks_blocked()
+                        running.streams.end_all(ShuttingDown())
+
+                    tasks.start_soon(stop)
+                else:
+                    running.streams.end_all(ShuttingDown())
+                with pytest.raises(ShuttingDown):
+                    await Door(running, None).opened(Asked(Filter(), LATEST, 10), Subscription(Filter()), {}, place)
         assert running.hub._members == set()  # pyright: ignore[reportPrivateUsage]  # nobody else can tell
         source.speak()
 

@@ -150,18 +150,18 @@ async def test_waiting_for_a_turn_is_not_being_stuck() -> None:
     """A slow connection that takes each frame in time is left alone, though its subscriptions wait long for each other."""
 
     class Slow(Line):
-        """A client that takes a frame in half of the time that it may."""
+        """A client that takes a frame in a sixth of the time that it may."""
 
         async def send(self, message: Any) -> None:
             """Take it after a while."""
-            with anyio.move_on_after(0.25):
+            with anyio.move_on_after(0.15):
                 await anyio.sleep_forever()
             await super().send(message)
 
-    async with online(Slow(), limits=Limits(send_timeout=0.5), heartbeat=1.0) as (_, line):
-        for name in "abcd":
+    async with online(Slow(), limits=Limits(send_timeout=0.9), heartbeat=1.0) as (_, line):
+        for name in "abcdefgh":
             line.say(type="subscribe", id=name)
-        await until(lambda: all("forum.live" in line.about(name) for name in "abcd"))
+        await until(lambda: all("forum.live" in line.about(name) for name in "abcdefgh"))
         line.say(type="ping")
         await until(lambda: line.frames[-1]["type"] == "pong")
 

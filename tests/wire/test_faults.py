@@ -5,21 +5,39 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from asgi_forum import ForumEvent
 from asgi_forum.sources import MemorySource
 from tests.wire.conftest import OpenBoard
+from tests.wire.exchange import DEADLINE
 from tests.wire.host import TYPE, Board
-from tests.wire.readers import TRANSPORTS, Reader, Transport, open_websocket, receive_json, receive_to_the_end
+from tests.wire.readers import (
+    TRANSPORTS,
+    Reader,
+    Refused,
+    Transport,
+    open_reader,
+    open_websocket,
+    receive_json,
+    receive_to_the_end,
+)
 from tests.wire.sources import DistantSource
 
 
 def numbers(reader: Reader) -> list[int]:
     """The sequences of all events that a reader got."""
     return [event["sequence"] for event in reader.events]
+
+
+def status_of(refused: Exception) -> int:
+    """The answer's status."""
+    assert isinstance(refused, Refused | InvalidStatus)
+    return refused.status if isinstance(refused, Refused) else refused.response.status_code
 
 
 def draft(**fields: Any) -> ForumEvent:
@@ -77,6 +95,19 @@ def test_a_stream_that_waits_for_the_source_ends_when_the_server_stops(distant: 
     end = reader.to_the_end(3)
     assert reader.frames[-1]["code"] == "shutting_down"
     assert end.code == (None if transport == "sse" else 1012)
+
+
+@pytest.mark.usefixtures("mute")
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+def test_a_stream_that_has_not_begun_is_refused_when_the_server_stops(distant: Board, transport: Transport) -> None:
+    """At once, with 503: a server that stops would answer an upgrade that is still open with a 500 of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(open_reader, transport, distant.url, {"cursor": "latest"})
+        distant.wait_for_streams(**{transport: 1})
+        distant.host.run(distant.forum.drain())
+        with pytest.raises((Refused, InvalidStatus)) as refused:
+            opening.result(DEADLINE)
+    assert status_of(refused.value) == 503
 
 
 @pytest.mark.usefixtures("mute")
