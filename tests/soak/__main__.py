@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import random
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep-going", action="store_true", help="also after a failure")
     options = parser.parse_args(arguments)
     logging.getLogger("asgi_forum.client").setLevel(logging.ERROR)  # it says of each lost connection that it is
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all that was started ends too
     scenarios: Sequence[Scenario] = options.scenario or SCENARIOS
     began, number, failures = time.monotonic(), 0, 0
     length = min(options.round, options.seconds)

@@ -40,7 +40,7 @@ class _Log:
     @property
     def end(self) -> int:
         """The last sequence that is known."""
-        return max(self.entries, default=0)
+        return max(max(self.entries, default=0), self.era.entries[-1][0] if self.era.entries else 0)
 
 
 class Book:
@@ -105,7 +105,8 @@ class Book:
     def _gather(self) -> None:
         for log in list(self._logs.values()):
             for sequence, document in log.era.entries or ():
-                self._note(log, sequence, document, None, log.era.ended)
+                if document is not None:
+                    self._note(log, sequence, document, None, log.era.ended)
         for request in self._requests:
             for attempt in request.attempts:
                 for receipt in attempt.answer.get("events", ()):
@@ -146,7 +147,7 @@ class Book:
 
     def _logged(self, log: _Log, sequence: int) -> Logged:
         entry = log.entries.get(sequence)
-        if entry is None:  # of a log that is gone; nobody has seen it, so nothing can be said of it
+        if entry is None:  # it can't be decoded, or nobody has seen it before it was gone
             return Logged(log.begin + sequence, "", "", "", lost=True)
         return _logged(self._drafts[entry.event_id], log.begin + sequence, entry.cursor or "")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from tests.redis.proxy import Proxy
 from tests.soak.plans import Fault, PublisherPlan
 from tests.soak.publishers import Publisher
-from tests.soak.scene import Scene
+from tests.soak.scene import Attempt, Request, Scene
 from tests.soak.strangers import storm, visit
 
 __all__ = ["Faults"]
@@ -48,6 +50,8 @@ class Faults:
         assert database is not None
         if fault.kind == "wipe":
             self._stage.wipe()
+        elif fault.kind == "foreign":
+            self._foreign(fault.target)
         elif fault.kind == "kill":
             database.kill()
             self._scene.pause(fault.lasting)
@@ -58,6 +62,22 @@ class Faults:
                 self._scene.pause(fault.lasting)
             finally:
                 database.go_on()
+
+    def _foreign(self, number: int) -> None:
+        """Another producer appends what it has; now and then it is nothing that anybody could read."""
+        event = {
+            "event_id": f"foreign-{number}",
+            "event_type": "foreign.thing",
+            "ticket": "T-1",
+            "payload": {"n": number},
+        }
+        named = {name: value for name, value in event.items() if name != "payload"}
+        envelope = {**named, "occurred_at": "2026-01-02T03:04:05Z", "actor_type": "agent"}
+        now = time.monotonic()
+        self._scene.requests.append(Request([event], attempts=[Attempt(now, now, 0, {})]))
+        self._stage.append(
+            *["{not JSON"] * (number % 3), json.dumps({"envelope": envelope, "payload": event["payload"]})
+        )
 
     def _network(self, network: Proxy | None, fault: Fault) -> None:
         assert network is not None

@@ -213,6 +213,7 @@ class PageLine(Line):
             error = document["error"]
             return {"type": "page", "reason": error["reason"], "next_cursor": error["earliest_cursor"]}
         if answer.status_code == 503:
+            self._well_at = time.monotonic()  # it is an answer, as often as the source is away
             return None
         if answer.status_code != 200:
             raise Violation(f"a page was answered {answer.status_code}: {document}")

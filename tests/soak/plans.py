@@ -142,14 +142,14 @@ class Plan:
 
 
 _FAULTS: Mapping[Lane, tuple[str, ...]] = {
-    "redis": ("kill", "pause", "kill", "pause", "wipe"),
+    "redis": ("kill", "pause", "foreign", "kill", "pause", "foreign", "wipe"),
     "network": ("cut", "refuse", "swallow", "delay", "lose"),
     "server": ("kill", "stop", "restart"),
     "front": ("cut", "swallow", "delay", "lose"),
     "crowd": ("stranger", "stranger", "burst", "storm"),
 }
 
-_PAUSES: Mapping[Lane, float] = {"redis": 6.0, "network": 4.0, "server": 6.0, "front": 4.0, "crowd": 0.7}
+_PAUSES: Mapping[Lane, float] = {"redis": 4.0, "network": 4.0, "server": 6.0, "front": 4.0, "crowd": 0.7}
 """Seconds between two faults of a lane, on the average."""
 
 

@@ -35,6 +35,12 @@ RESIDENT = 400 * 1024
 TASKS = 6
 """A server's own, the forum's holder, pump and watchdog; nothing for those who have left."""
 
+EXPLAINED = (
+    "ASGI callable returned without completing handshake.",
+    "asgi_forum.worker_failed: a worker did not start: it ended by signal 9",
+)
+"""What uvicorn says of each upgrade whose client leaves before it is accepted (`serve` leaves it out), and of a kill in the start."""
+
 T = TypeVar("T")
 
 TRANSPORTS: tuple[Transport, ...] = ("sse", "websocket", "socket")
@@ -165,9 +171,11 @@ def _complaints(stage: Stage) -> list[str]:
     """What the servers' logs, their memory and their ends tell."""
     server, found = stage.server, list[str]()
     signs = ("Traceback", " ERROR ", "ERROR:", "Exception", "Internal Server Error", '" 500')
-    # The one that uvicorn says of each upgrade whose client leaves before it is accepted; `serve` leaves it out.
-    left = "ASGI callable returned without completing handshake."
-    wrong = [at for at, line in enumerate(server.log) if left not in line and any(sign in line for sign in signs)]
+    wrong = [
+        at
+        for at, line in enumerate(server.log)
+        if any(sign in line for sign in signs) and not any(sign in line for sign in EXPLAINED)
+    ]
     if wrong:
         around = server.log[max(wrong[0] - 3, 0) : wrong[0] + 40]
         found.append(f"the server's log has {len(wrong)} lines of errors, the first ones:\n  " + "\n  ".join(around))

@@ -45,7 +45,7 @@ class Era:
     epoch: str | None
     began: float = 0.0
     ended: float = float("inf")
-    entries: Sequence[tuple[int, dict[str, Any]]] | None = None
+    entries: Sequence[tuple[int, dict[str, Any] | None]] | None = None
 
 
 class Server:
@@ -188,6 +188,13 @@ class Stage:
         self.eras[-1].epoch = epoch.decode() if epoch else None
         self._next_era(began)
 
+    def append(self, *bodies: str) -> None:
+        """Append entries as any other program may, whatever they say."""
+        assert self.database is not None
+        with _asking(self.database) as client:
+            for body in bodies:
+                client.xadd(LOG, {"event": body}, id="0-*")
+
     def read_log(self) -> None:
         """Read what the log is in the end."""
         era = self.eras[-1]
@@ -228,8 +235,15 @@ def _asking(database: RedisServer) -> Generator[Any]:
         yield client
 
 
-def _documents(entries: Any) -> list[tuple[int, dict[str, Any]]]:
-    return [(int(each.split(b"-")[1]), json.loads(fields[b"event"])) for each, fields in entries]
+def _documents(entries: Any) -> list[tuple[int, dict[str, Any] | None]]:
+    found: list[tuple[int, dict[str, Any] | None]] = []
+    for each, fields in entries:
+        try:
+            document = json.loads(fields[b"event"])
+        except ValueError:
+            document = None
+        found.append((int(each.split(b"-")[1]), document))
+    return found
 
 
 @contextmanager
