@@ -97,8 +97,19 @@ async def refuse_sse(scope: Scope, send: Send, error: ForumError) -> None:
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send, error: ForumError) -> None:
-    """Refuse an upgrade: with an HTTP answer where the server supports it, else by closing before the accept."""
+    """
+    Refuse an upgrade: with an HTTP answer where the server supports it, else by closing before the accept.
+
+    Whoever has left meanwhile, or was answered by a server that stops, is refused no more.
+    """
     await receive()  # websocket.connect
+    try:
+        await _refuse_upgrade(scope, send, error)
+    except Exception:  # each server has its own: OSError, RuntimeError, its own classes
+        return
+
+
+async def _refuse_upgrade(scope: Scope, send: Send, error: ForumError) -> None:
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send(
             {"type": "websocket.close", "code": 1013 if error.close_code == 1013 else 1008, "reason": error.code}

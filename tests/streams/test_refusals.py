@@ -174,6 +174,21 @@ async def test_an_upgrade_is_closed_where_the_server_can_not(
     assert message["reason"] == error.code
 
 
+@pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
+@pytest.mark.parametrize("sent", [0, 1])
+async def test_an_upgrade_that_is_over_is_refused_no_more(extensions: dict[str, Any], sent: int) -> None:
+    """A server that stops answers it by itself, and then has an error of its own for who answers too."""
+    wire = Wire()
+
+    async def send(message: Any) -> None:
+        if len(wire.messages) == sent:
+            raise RuntimeError("the connection is closed")
+        await wire.send(message)
+
+    await refuse_websocket({"type": "websocket", "extensions": extensions}, wire.receive, send, ShuttingDown())
+    assert len(wire.messages) == sent
+
+
 @pytest.mark.parametrize("least", [1.0, 5.0])
 def test_clients_come_back_at_different_times(least: float) -> None:
     """At least so many seconds, at most three times that, and hardly two the same."""
