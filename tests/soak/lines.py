@@ -92,7 +92,9 @@ class Line(ABC):
             record.whole = True
 
     def move(self) -> Move | None:
-        """Return what the plan has the reader do by now; a stall is over then."""
+        """Return what the plan has the reader do by now; a stall is over then. What it did not come to in time is left out."""
+        if self.scene.now > self.scene.plan.seconds:
+            self._moves.clear()
         if not self._moves or self._moves[0].at > self.scene.now:
             return None
         move = self._moves.popleft()
