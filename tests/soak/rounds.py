@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -203,17 +202,10 @@ def _figures(scene: Scene) -> dict[str, Any]:
     }
 
 
-class _noted:
+@contextmanager
+def _noted(scene: Scene) -> Generator[None]:
     """A block whose violation, or any other error, is a problem of the round."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, Exception):
-            self._scene.fail(f"in the end: {error!r:.2000}")
-            return True
-        return False
+    try:
+        yield
+    except Exception as error:
+        scene.fail(f"in the end: {error!r:.2000}")

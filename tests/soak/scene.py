@@ -80,7 +80,6 @@ class Scene:
         """Whether everybody has to: something is wrong."""
         self.deadline = float("inf")
         self._began = time.monotonic()
-        self._pause = threading.Event()
 
     @property
     def now(self) -> float:
