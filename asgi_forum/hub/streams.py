@@ -13,7 +13,10 @@ import anyio
 from asgi_forum.errors import ForumError, ShuttingDown, TooManyConnections
 from asgi_forum.settings import Limits
 
-__all__ = ["Endable", "OpenStreams", "Place", "Transport"]
+__all__ = ["LAST", "Endable", "OpenStreams", "Place", "Transport"]
+
+LAST = 0.5
+"""Seconds after which requests are ended though WebSockets are open: a client that reads nothing does not leave."""
 
 Transport = Literal["sse", "websocket", "page", "python"]
 
@@ -66,10 +69,11 @@ class Place:
             stream.end(self.closing)
 
     def end(self, error: ForumError) -> None:
-        """Tell all that it holds, and will hold."""
-        self.closing = error
-        for stream in self._held:
-            stream.end(error)
+        """Tell all that it holds, and will hold. Harmless when told."""
+        if self.closing is None:
+            self.closing = error
+            for stream in self._held:
+                stream.end(error)
 
 
 class OpenStreams:
@@ -83,6 +87,7 @@ class OpenStreams:
         self._by_identity: Counter[str] = Counter()
         self._empty = anyio.Event()
         self._when_left: list[Callable[[], None]] = []
+        self._all_told = False
         self.by_transport: Counter[str] = Counter()
         self.closing: ForumError | None = None
 
@@ -121,11 +126,12 @@ class OpenStreams:
 
     def leave(self, place: Place) -> None:
         """Give a place back, once."""
-        self._forget(place)
         self._hosts_own -= place.transport == "python"
         self.by_transport[place.transport] -= 1
         for identity in place.identities:
             _add(self._by_identity, identity, -1)
+        self._forget(place)
+        self._look_who_is_left()
 
     def identify(self, identity: str) -> None:
         """Count one more stream of an identity. Raises TooManyConnections."""
@@ -137,13 +143,21 @@ class OpenStreams:
         _add(self._by_identity, identity, 1)
 
     def end_all(self, error: ForumError) -> None:
-        """Refuse new streams and tell the open ones to end; each says goodbye and leaves by itself. Harmless when done before."""
+        """
+        Refuse new streams and tell the open ones to end; each says goodbye and leaves by itself. Harmless when done before.
+
+        Requests (SSE, pages) are told last, once no WebSocket is open, or LAST seconds later: granian waits for requests, but not for
+        WebSockets, and what is not closed by then is cut.
+        """
         if self.closing is not None:
             return
         self.closing = error
         for place in tuple(self._places):
-            place.end(error)
-        self._look_whether_all_left()
+            if place.transport not in ("sse", "page"):
+                place.end(error)
+        if self.by_transport["websocket"]:
+            asyncio.get_running_loop().call_later(LAST, self._end_requests)
+        self._look_who_is_left()
 
     async def wait_empty(self) -> None:
         """Wait until all have left, after `end_all`."""
@@ -152,10 +166,20 @@ class OpenStreams:
     def when_left(self, call: Callable[[], None]) -> None:
         """Call once, in a turn of its own, when all have left after `end_all`; soon where they have. In the loop."""
         self._when_left.append(call)
-        self._look_whether_all_left()
+        self._look_who_is_left()
 
-    def _look_whether_all_left(self) -> None:
-        if self.closing is not None and not self._places:
+    def _end_requests(self) -> None:
+        if self.closing is not None and not self._all_told:
+            self._all_told = True
+            for place in tuple(self._places):
+                place.end(self.closing)
+
+    def _look_who_is_left(self) -> None:
+        if self.closing is None:
+            return
+        if not self.by_transport["websocket"]:
+            self._end_requests()
+        if not self._places:
             self._empty.set()
             calls, self._when_left = self._when_left, []
             for call in calls:
@@ -184,7 +208,6 @@ class OpenStreams:
         if place in self._places:
             del self._places[place]
             _add(self._by_address, place.address, -1)
-        self._look_whether_all_left()
 
 
 def _add(counts: Counter[str], name: str | None, number: int) -> None:

@@ -9,9 +9,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from asgi_forum.errors import ForumError, ShuttingDown, TooManyConnections
-from asgi_forum.hub.streams import OpenStreams, Transport
+from asgi_forum.hub.streams import LAST, OpenStreams, Transport
 from asgi_forum.settings import Limits
-from tests.hub.bench import DEADLINE
+from tests.hub.bench import DEADLINE, until
 
 TRANSPORTS: list[Transport] = ["sse", "websocket", "page", "python"]
 NETWORK = TRANSPORTS[:3]
@@ -212,3 +212,47 @@ async def test_the_end_is_awaited() -> None:
             empty = OpenStreams(Limits())
             empty.end_all(ShuttingDown())
             await empty.wait_empty()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("request_", ["sse", "page"])
+async def test_requests_are_told_last(request_: Transport) -> None:
+    """Once no WebSocket is open: a server that waits for requests only does not cut them then."""
+    streams, told = OpenStreams(Limits()), {name: Stream() for name in ("websocket", "python", "request")}
+    with streams.granted(request_) as last, streams.granted("python") as own:
+        last.hold(told["request"])
+        own.hold(told["python"])
+        with streams.granted("websocket") as first:
+            first.hold(told["websocket"])
+            streams.end_all(ShuttingDown())
+            await wait_all_tasks_blocked()
+            assert {name: len(each.told) for name, each in told.items()} == {"websocket": 1, "python": 1, "request": 0}
+        assert len(told["request"].told) == 1
+
+
+@pytest.mark.anyio
+async def test_requests_do_not_wait_for_a_websocket_that_stays() -> None:
+    """Its client reads nothing; they are told all the same, soon."""
+    streams, stream = OpenStreams(Limits()), Stream()
+    with streams.granted("sse") as place, streams.granted("websocket"):
+        place.hold(stream)
+        begun = anyio.current_time()
+        streams.end_all(ShuttingDown())
+        await until(lambda: stream.told)
+        assert LAST <= anyio.current_time() - begun < LAST + 1.0
+
+
+@pytest.mark.anyio
+async def test_who_asks_hears_that_all_have_left() -> None:
+    """Once, when the last one has; soon where none is there any more."""
+    streams, heard = OpenStreams(Limits()), list[str]()
+    with streams.granted("sse"):
+        streams.when_left(lambda: heard.append("one"))
+        streams.end_all(ShuttingDown())
+        await wait_all_tasks_blocked()
+        assert heard == []
+    await wait_all_tasks_blocked()
+    assert heard == ["one"]
+    streams.when_left(lambda: heard.append("another"))
+    await wait_all_tasks_blocked()
+    assert heard == ["one", "another"]
