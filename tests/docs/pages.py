@@ -6,7 +6,7 @@ How a fenced block is marked says what the tests do with it:
 - ```` ```python title="app.py" ```` is a whole program. It is written to a file of that name, beside the files that were named
   before it on its page (a later one of a name replaces the earlier), and imported. One that is called `test_….py` is run by pytest.
 - `run="script"` after the title: it is run as `python NAME`, and must end well. `run="no"`: it needs what the tests do not
-  install, and is only compiled. `needs="starlette>=1.9"`: with an older one, which is supported too, it is only compiled.
+  install, and is only compiled. `needs="starlette>=1.9"`: with an older one, or none, which is supported too, it is only compiled.
 - ```` ```html title="…" ```` and any other language: the file is written too.
 - ```` ```console app="app.py" ````: a transcript. That program is served, its `$ curl` commands are carried out, and what they
   print must be what stands below them; `...` stands for anything. Cursors, ids and times count as equal where their form is.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 __all__ = ["PAGES", "ROOT", "Block", "Link", "anchors", "blocks", "links", "rows", "section"]
@@ -53,7 +53,10 @@ class Block:
     def runs(self) -> bool:
         """Whether it is a program that can be run here."""
         package, _, least = self.attributes.get("needs", "").partition(">=")
-        there = not package or _numbers(version(package)) >= _numbers(least)
+        try:
+            there = not package or _numbers(version(package)) >= _numbers(least)
+        except PackageNotFoundError:  # some have no wheel for the newest Python
+            there = False
         return self.title is not None and self.attributes.get("run") != "no" and there
 
     @property
