@@ -85,12 +85,12 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(WAYS))
     parser.add_argument("--interrupt", action="store_true")
     options = parser.parse_args()
-    print("| server | seconds to exit | ended properly | told goodbye | cut | tracebacks |")  # noqa: T201
-    print("| --- | --- | --- | --- | --- | --- |")  # noqa: T201
+    print("| server | seconds to exit | ended properly | told goodbye | cut | tracebacks |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name in options.only or WAYS:
         if WAYS[name].installed:
             line = row(name, WAYS[name], options.streams, signal.SIGINT if options.interrupt else signal.SIGTERM)
-            print(line, flush=True)  # noqa: T201
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
