@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from json import JSONEncoder
 from random import getrandbits
 from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
@@ -152,12 +153,13 @@ class Keys:
     exact: tuple[str, str | None, str | None, str]
     folded: tuple[str, str | None, str | None, str]
 
-    @classmethod
-    def of(cls, ticket: str, run_id: str | None, thread_id: str | None, event_type: str) -> Self:
-        """Make the keys of an event; its type is lower-case already."""
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def of(ticket: str, run_id: str | None, thread_id: str | None, event_type: str) -> Keys:
+        """Make the keys of an event, whose type is lower-case already; events that have the same share them."""
         exact = (ticket, run_id, thread_id, event_type)
         folded = (ticket.casefold(), run_id and run_id.casefold(), thread_id and thread_id.casefold(), event_type)
-        return cls(exact, exact if folded == exact else folded)
+        return Keys(exact, exact if folded == exact else folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +245,7 @@ class StoredEvent:
     cursor: str
     json: bytes
     keys: Keys
-    _decoded: list[tuple[Envelope, dict[str, Any]]] = field(
-        default_factory=list[tuple[Envelope, dict[str, Any]]], repr=False
-    )
+    _decoded: tuple[Envelope, dict[str, Any]] | None = field(default=None, repr=False)
 
     @classmethod
     def stored(cls, entry: Entry, sequence: int, cursor: str) -> Self:
@@ -271,7 +271,7 @@ class StoredEvent:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvent([{"loc": [], "msg": f"not an event's JSON: {quote(str(error))}"}]) from error
-        return cls(sequence, cursor, raw, keys, [(envelope, payload)])
+        return cls(sequence, cursor, raw, keys, (envelope, cast("dict[str, Any]", payload)))
 
     @property
     def envelope(self) -> Envelope:
@@ -284,10 +284,12 @@ class StoredEvent:
         return self._decode()[1]
 
     def _decode(self) -> tuple[Envelope, dict[str, Any]]:
-        if not self._decoded:
+        decoded = self._decoded
+        if decoded is None:
             document = from_json(self.json)
-            self._decoded.append((_envelope(document["envelope"]), document["payload"]))
-        return self._decoded[0]
+            decoded = (_envelope(document["envelope"]), document["payload"])
+            object.__setattr__(self, "_decoded", decoded)
+        return decoded
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StoredEvent) and self.json == other.json

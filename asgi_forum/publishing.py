@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import anyio
@@ -24,25 +23,39 @@ async def publish(source: WritableSource, entries: Sequence[Entry], *, wait: flo
 
     Raises SourceUnavailable with the ids, and `unknown` as outcome if that of any try was; a source's bug counts as an outage.
     """
-    ids = [entry.event_id for entry in entries]
-    until = anyio.current_time() + wait
-    backoff = Backoff(first=0.05, most=1.0)
+    until = anyio.current_time() + wait if wait else 0.0
+    backoff: Backoff | None = None
     outcome: Outcome = "not_published"
     while True:
-        failure = SourceUnavailable(f"the source has not answered within {wait:g} s", outcome="unknown")
-        try:
-            with anyio.CancelScope(deadline=until if wait else math.inf):
-                return await source.publish(entries)
-        except SourceUnavailable as error:
-            failure = error
-        except ForumError:
-            raise
-        except Exception as error:
-            logger.exception("asgi_forum.publish_failed")
-            failure = SourceUnavailable("the source failed; the server's log has the cause")
-            failure.__cause__ = error
-        outcome = "not_published" if outcome == failure.outcome == "not_published" else "unknown"
+        if wait:
+            found: list[Receipt] | SourceUnavailable = SourceUnavailable(
+                f"the source has not answered within {wait:g} s", outcome="unknown"
+            )
+            with anyio.CancelScope(deadline=until):
+                found = await _tried(source, entries)
+        else:
+            found = await _tried(source, entries)
+        if not isinstance(found, SourceUnavailable):
+            return found
+        outcome = "not_published" if outcome == found.outcome == "not_published" else "unknown"
+        backoff = backoff or Backoff(first=0.05, most=1.0)
         delay = backoff.delay()
-        if anyio.current_time() + delay > until:
-            raise SourceUnavailable(str(failure), outcome=outcome, event_ids=ids) from failure
+        if not wait or anyio.current_time() + delay > until:
+            ids = [entry.event_id for entry in entries]
+            raise SourceUnavailable(str(found), outcome=outcome, event_ids=ids) from found
         await anyio.sleep(delay)
+
+
+async def _tried(source: WritableSource, entries: Sequence[Entry]) -> list[Receipt] | SourceUnavailable:
+    """Publish once; return the receipts, or why that will pass. Raises what will not."""
+    try:
+        return await source.publish(entries)
+    except SourceUnavailable as error:
+        return error
+    except ForumError:
+        raise
+    except Exception as error:
+        logger.exception("asgi_forum.publish_failed")
+        failure = SourceUnavailable("the source failed; the server's log has the cause")
+        failure.__cause__ = error
+        return failure
