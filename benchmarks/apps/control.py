@@ -18,6 +18,12 @@ PAD = "x" * 180
 """So that an event is about as large as those of a forum: some 300 bytes."""
 
 
+def encode(ticket: str, number: int, at: int) -> str:
+    """Write an event, as an application would that hands out its own JSON."""
+    event = {"ticket": ticket, "payload": {"n": number, "t": at, "pad": PAD}}
+    return json.dumps(event, separators=(",", ":"))
+
+
 def control(
     stream: Any, publish: Publish, *, many: Any = None, stats: Callable[[], dict[str, Any]] | None = None
 ) -> Any:
@@ -33,20 +39,17 @@ def control(
                 waits = began + done / rate - time.monotonic()
                 if waits > 0:
                     await asyncio.sleep(waits)
-            names = [f"T-{(done + each) % tickets}" for each in range(min(batch, count - done))]
-            for name in names:
+            events: list[tuple[str, int, int]] = []
+            for each in range(done, min(done + batch, count)):
+                name = f"T-{each % tickets}"
                 numbers[name] += 1
+                events.append((name, numbers[name], time.monotonic_ns()))
             if many is not None and batch > 1:
-                await many(
-                    [
-                        (name, numbers[name] - names[i + 1 :].count(name), time.monotonic_ns())
-                        for i, name in enumerate(names)
-                    ]
-                )
+                await many(events)
             else:
-                for name in names:
-                    await publish(name, numbers[name], time.monotonic_ns())
-            done += len(names)
+                for event in events:
+                    await publish(*event)
+            done += len(events)
             if not rate:
                 await asyncio.sleep(0)
         return {"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu}
