@@ -1,0 +1,1 @@
+"""What the benchmarks measure with has to be right itself."""
