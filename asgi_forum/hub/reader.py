@@ -13,7 +13,7 @@ from asgi_forum.cursor import Cursor, Start
 from asgi_forum.errors import ForumError, ResetReason, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
-from asgi_forum.hub.channels import Channel, Waiter, take
+from asgi_forum.hub.channels import Channel, Waiter
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reads import BLOCK, Read, cut
 from asgi_forum.models import StoredEvent
@@ -419,10 +419,18 @@ class Reader:
 
     def _deliver(self, examined: Sequence[StoredEvent], reached: Cursor, limit: int) -> EventsFrame | None:
         """Make a frame of what matches, and move: to `reached`, or to the last event that found room."""
-        matching = [event for event in examined if self._filter.matches(event.keys)]
-        events = take(matching, 0, limit, self._room)
-        self._position = reached if len(events) == len(matching) else Cursor.parse(events[-1].cursor)
-        return EventsFrame(events, str(self._position)) if events else None
+        events: list[StoredEvent] = []
+        size = 0
+        for event in examined:
+            if not self._filter.matches(event.keys):
+                continue
+            size += len(event.json)
+            if events and (len(events) == limit or size > self._room):
+                reached = Cursor.parse(events[-1].cursor)
+                break
+            events.append(event)
+        self._position = reached
+        return self._hub.history_frame(self._filter, events, str(reached)) if events else None
 
     def _reset(self, reason: ResetReason, at: Cursor) -> ResetFrame:
         self._leave_channel()

@@ -119,7 +119,8 @@ class SharedReads:
         self._running: set[_Key] = set()
         self._waiting: dict[_Key, Read] = {}
         self._open: set[Read] = set()
-        self._blocks: OrderedDict[int, tuple[float, Page]] = OrderedDict()
+        self._blocks: OrderedDict[int, tuple[float, Page, int]] = OrderedDict()
+        self._size = 0
         self._kept_bytes = kept_bytes
 
     @property
@@ -188,14 +189,11 @@ class SharedReads:
 
     def _keep(self, block: int, page: Page) -> None:
         # Only where the log goes on behind it: what lies at the log's end has to be looked at anew each time.
-        self._blocks.pop(block, None)
+        before = self._blocks.pop(block, None)
+        self._size -= before[2] if before else 0
         if page.position.sequence < page.end.sequence:
-            self._blocks[block] = (anyio.current_time(), page)
-            while len(self._blocks) > 1 and (
-                len(self._blocks) > _KEPT or sum(_size(kept) for _, kept in self._blocks.values()) > self._kept_bytes
-            ):
-                self._blocks.popitem(last=False)
-
-
-def _size(page: Page) -> int:
-    return sum(len(event.json) for event in page.events)
+            size = sum(len(event.json) for event in page.events)
+            self._blocks[block] = (anyio.current_time(), page, size)
+            self._size += size
+            while len(self._blocks) > 1 and (len(self._blocks) > _KEPT or self._size > self._kept_bytes):
+                self._size -= self._blocks.popitem(last=False)[1][2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
 
@@ -33,7 +34,9 @@ class Tail:
         self._max_bytes = max_bytes
         self._dropped = dropped
         self._size = 0
-        self._events: dict[int, StoredEvent] = {}
+        self._events: OrderedDict[int, StoredEvent] = (
+            OrderedDict()
+        )  # a plain dict looks for its first item among those that went
         self.retained: int = 0
         self.start: Cursor | None = None
         self.end: Cursor | None = None
@@ -57,7 +60,7 @@ class Tail:
         self.end = end
         while self._size > self._max_bytes and len(self._events) > 1:
             # Every number below the first kept one is behind us: a hole in the log leaves none to wait for.
-            event = self._events.pop(next(iter(self._events)))
+            _, event = self._events.popitem(last=False)
             self._size -= cost(event)
             self.start = Cursor.parse(event.cursor)
             self._dropped(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,8 +100,8 @@ class Decoder:
 
     def __init__(self) -> None:
         self.undecodable: int = 0
-        self._told: dict[int, None] = {}
-        self._own: dict[bytes, Entry] = {}
+        self._told: OrderedDict[int, None] = OrderedDict()
+        self._own: OrderedDict[bytes, Entry] = OrderedDict()
 
     def expect(self, entries: Sequence[Entry]) -> None:
         """Remember what this process publishes, for a while: its bytes come back, and need not be checked again."""
@@ -108,7 +109,7 @@ class Decoder:
             if len(entry.body) <= _SMALL:
                 self._own[b"{%b}" % entry.body] = entry
         while len(self._own) > _OWN:
-            del self._own[next(iter(self._own))]
+            self._own.popitem(last=False)
 
     def event(self, entry: RawEntry, cursor: Cursor) -> StoredEvent | None:
         """Return the event of an entry; None where it can't be decoded."""
@@ -122,7 +123,7 @@ class Decoder:
                 self.undecodable += 1
                 self._told[entry.sequence] = None
                 if len(self._told) > _TOLD:
-                    del self._told[next(iter(self._told))]
+                    self._told.popitem(last=False)
                 logger.warning("asgi_forum.undecodable_entry: 0-%d: %s", entry.sequence, error)
             return None
 
