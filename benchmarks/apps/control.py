@@ -15,12 +15,27 @@ Publish = Callable[[str, int, int], Awaitable[None]]
 """Publish one event to a ticket: its number (from 1 on), and the time in nanoseconds."""
 
 PAD = "x" * 180
-"""So that an event is about as large as those of a forum: some 300 bytes."""
+"""So that an event is about as large as those of a forum: some 500 bytes with its envelope."""
+
+CURSOR = "QYLpUnIj4RL7.1234.8k0Jx1AY"
+
+_ENVELOPE = {
+    "event_id": "01a20dd1-0c5e-7d53-b1dc-d5d8c6ebb9b3",
+    "event_type": "forum.post.added",
+    "event_version": 1,
+    "occurred_at": "2026-02-10T12:56:00.123Z",
+    "actor_type": "system",
+}
 
 
 def encode(ticket: str, number: int, at: int) -> str:
-    """Write an event, as an application would that hands out its own JSON."""
-    event = {"ticket": ticket, "payload": {"n": number, "t": at, "pad": PAD}}
+    """Write an event, as an application would that hands out its own JSON: as many bytes as asgi_forum's have."""
+    event = {
+        "sequence": number,
+        "cursor": CURSOR,
+        "envelope": {**_ENVELOPE, "ticket": ticket},
+        "payload": {"n": number, "t": at, "pad": PAD},
+    }
     return json.dumps(event, separators=(",", ":"))
 
 

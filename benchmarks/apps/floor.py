@@ -7,7 +7,10 @@ from collections import defaultdict
 from typing import Any
 from urllib.parse import parse_qsl
 
-from benchmarks.apps.control import PAD, control
+from benchmarks.apps.control import CURSOR, PAD, control, encode
+
+_HEAD, _, _REST = encode("?", 987654321, 0).partition("987654321")
+_TAIL = _REST.partition('"?"')[0]
 
 
 class Topic:
@@ -20,7 +23,7 @@ class Topic:
 
     def append(self, text: str) -> None:
         """Add an event, and wake all."""
-        self.events.append((f"id: 0\ndata: {text}\n\n".encode(), text))
+        self.events.append((f"id: {CURSOR}\ndata: {text}\n\n".encode(), text))
         if len(self.events) > 100_000:
             self.base += 50_000
             del self.events[:50_000]
@@ -30,9 +33,15 @@ class Topic:
 
     async def wait(self) -> None:
         """Wait for the next event."""
-        if self.changed is None:
+        if self.changed is None or self.changed.done():
             self.changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self.changed)
+        try:
+            await self.changed
+        except asyncio.CancelledError:
+            # Cancelling one who waits cancels what all wait for; the others look again.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
 
 
 topics: dict[str, Topic] = defaultdict(Topic)
@@ -40,7 +49,7 @@ topics: dict[str, Topic] = defaultdict(Topic)
 
 async def publish(ticket: str, number: int, at: int) -> None:
     """Publish one event."""
-    topics[ticket].append(f'{{"ticket":"{ticket}","payload":{{"n":{number},"t":{at},"pad":"{PAD}"}}}}')
+    topics[ticket].append(f'{_HEAD}{number}{_TAIL}"{ticket}"}},"payload":{{"n":{number},"t":{at},"pad":"{PAD}"}}}}')
 
 
 async def stream(scope: Any, receive: Any, send: Any) -> None:

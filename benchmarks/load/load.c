@@ -212,7 +212,7 @@ static int64_t number_at(const char *p, const char *end, const char **after) {
     return value;
 }
 
-/* Look for events, and for the last cursor, in whole lines or frames. */
+/* Look for events, and for the last cursor, in whole messages or frames. */
 static void judge(client *c, const char *text, size_t size, int64_t at) {
     group *g = c->group;
     const char *end = text + size, *p = text;
@@ -278,11 +278,12 @@ static size_t frames(client *c, const char *text, size_t size, int64_t at) {
 }
 
 static size_t lines(client *c, const char *text, size_t size, int64_t at) {
-    const char *last = memrchr(text, '\n', size);
-    if (!last) return 0;
-    size_t done = last + 1 - text;
+    /* Up to the end of the last whole message: its id, which comes first, is only then a place to come back to. */
+    size_t done = size;
+    while (done >= 2 && memcmp(text + done - 2, "\n\n", 2)) done--;
+    if (done < 2) done = 0;
     judge(c, text, done, at);
-    if (done >= 5 && !memcmp(text + done - 5, "0\r\n\r\n", 5)) c->clean = 1;
+    if (size >= 5 && !memcmp(text + size - 5, "0\r\n\r\n", 5) && (size == 5 || text[size - 6] == '\n')) c->clean = 1;
     return done;
 }
 
