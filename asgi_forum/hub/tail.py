@@ -58,12 +58,14 @@ class Tail:
             self._events[event.sequence] = event
             self._size += cost(event)
         self.end = end
+        dropped: StoredEvent | None = None
         while self._size > self._max_bytes and len(self._events) > 1:
+            _, dropped = self._events.popitem(last=False)
+            self._size -= cost(dropped)
+            self._dropped(dropped)
+        if dropped is not None:
             # Every number below the first kept one is behind us: a hole in the log leaves none to wait for.
-            _, event = self._events.popitem(last=False)
-            self._size -= cost(event)
-            self.start = Cursor.parse(event.cursor)
-            self._dropped(event)
+            self.start = Cursor(end.epoch, dropped.sequence, dropped.cursor.rpartition(".")[2])
 
     def belongs(self, position: Cursor) -> bool:
         """Whether a position is one of the log that the tail is of."""
