@@ -156,13 +156,13 @@ class Fanout:
         now, ready = self._loop.time(), self._ready
         for _ in range(min(len(ready), SLICE)):
             stream = ready.popleft()
-            sending = stream.take(now)
-            if sending is None:
-                continue
-            self._serving = stream
             try:
+                sending = stream.take(now)
+                if sending is None:
+                    continue
+                self._serving = stream
                 await sending
-            except Exception as error:  # each server has its own
+            except Exception as error:  # each server has its own, and some raise it before there is anything to await
                 stream.failed(error)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
