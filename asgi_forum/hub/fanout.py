@@ -10,7 +10,7 @@ from typing import Protocol
 import anyio
 import anyio.abc
 
-__all__ = ["Fanout", "Served"]
+__all__ = ["CUT", "Fanout", "Served", "being_cancelled"]
 
 SLICE = 50
 """
@@ -18,6 +18,16 @@ Streams that are served in one iteration of the loop. While some are served even
 write: that, and not a cheaper wake, is what a fan-out saves most by. Of 500 streams, one event after the other as fast as they come,
 each write carried 5 events with slices of 100, 10 with 50 and 16 with 32; where nothing is to be gathered it made no difference.
 """
+
+
+CUT = "sending was cancelled, but not by the forum"
+"""What a stream ends with where its `send` raised CancelledError: nobody knows what was sent, so nothing may follow."""
+
+
+def being_cancelled() -> bool:
+    """Whether this task is being cancelled. Servers also raise CancelledError where it is not: out of a future of their own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 class Served(Protocol):
@@ -165,10 +175,9 @@ class Fanout:
             except Exception as error:  # each server has its own, and some raise it before there is anything to await
                 stream.failed(error)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
+                if being_cancelled():
                     raise
-                stream.failed(RuntimeError("sending was cancelled by the server"))  # not this task
+                stream.failed(RuntimeError(CUT))
             if behind:  # another task goes round by now
                 return
             self._serving = None

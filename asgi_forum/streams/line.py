@@ -12,7 +12,7 @@ import anyio
 
 from asgi_forum.errors import ForumError, TooSlow
 from asgi_forum.frames import Frame
-from asgi_forum.hub.fanout import Fanout
+from asgi_forum.hub.fanout import CUT, Fanout, being_cancelled
 from asgi_forum.hub.reader import Look
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.sender import FAREWELL
@@ -176,6 +176,10 @@ class Line(ABC):
             self._finish(error)
         except Exception as error:
             self.failed(error)
+        except asyncio.CancelledError:
+            if being_cancelled():
+                raise
+            self.failed(RuntimeError(CUT))
 
     def over(self, scope: anyio.CancelScope) -> None:
         """Wait for the next frame, or, where it was given up, have the connection's task say goodbye."""
