@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
@@ -28,6 +29,21 @@ def being_cancelled() -> bool:
     """Whether this task is being cancelled. Servers also raise CancelledError where it is not: out of a future of their own."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+async def _contained(work: Callable[..., Awaitable[None]], *args: Served) -> None:
+    """
+    Do all the work of a task, and end as if it had not been cancelled.
+
+    A task group takes a task that ends cancelled as its own end, and all streams with it; but what a stream's `send` does to the
+    task that it is awaited in, which it may take for its connection's own, is not the others' concern.
+    """
+    try:
+        await work(*args)
+        if being_cancelled():
+            await asyncio.sleep(0)  # it comes now
+    except asyncio.CancelledError:
+        pass
 
 
 class Served(Protocol):
@@ -81,7 +97,7 @@ class Fanout:
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Say whose tasks these are, and go round."""
         self._tasks = tasks
-        tasks.start_soon(self._run, name="asgi_forum fan-out")
+        tasks.start_soon(_contained, self._run, name="asgi_forum fan-out")
 
     def close(self) -> None:
         """Serve nobody any more: the tasks are gone."""
@@ -103,7 +119,7 @@ class Fanout:
     def spawn(self, stream: Served) -> None:
         """Have a stream go on in a task of its own."""
         if self._tasks is not None:
-            self._tasks.start_soon(self._work, stream)
+            self._tasks.start_soon(_contained, self._work, stream)
 
     def leave(self, stream: Served) -> None:
         """
@@ -116,11 +132,14 @@ class Fanout:
             self._serving = None
             self._behind.append(stream)
             stream.begun(self._scope, sending=True)
-            self._vacant = True
-            if self._relief is not None:
-                relief, self._relief = self._relief, None
-                if not relief.done():
-                    relief.set_result(None)
+            self._give_way()
+
+    def _give_way(self) -> None:
+        self._vacant = True
+        if self._relief is not None:
+            relief, self._relief = self._relief, None
+            if not relief.done():
+                relief.set_result(None)
 
     async def _work(self, stream: Served) -> None:
         scope = anyio.CancelScope()
@@ -145,6 +164,12 @@ class Fanout:
                         await self._waiting
                     await self._round(behind)
                 await behind[0].work()
+        except asyncio.CancelledError:
+            if self._scope is scope and not behind and anyio.current_effective_deadline() > -math.inf:
+                # Not by the forum, which would cancel those that follow too: by a `send` that takes this task for its connection's.
+                self._serving = None
+                self._give_way()
+            raise
         finally:
             for stream in behind:
                 stream.over(scope)
@@ -156,13 +181,12 @@ class Fanout:
             await self._relief
         self._vacant = False
         if self._tasks is not None:
-            self._tasks.start_soon(self._run, name="asgi_forum fan-out")
+            self._tasks.start_soon(_contained, self._run, name="asgi_forum fan-out")
 
     async def _round(self, behind: list[Served]) -> None:
         """Serve one slice of those that are ready, and let the loop turn."""
-        self._loop.call_soon(
-            self._look
-        )  # in the next iteration: by then this task has come to the end of the slice, or it waits
+        # In the next iteration: by then this task has come to the end of the slice, or it waits.
+        self._loop.call_soon(self._look)
         now, ready = self._loop.time(), self._ready
         for _ in range(min(len(ready), SLICE)):
             stream = ready.popleft()
@@ -175,9 +199,11 @@ class Fanout:
             except Exception as error:  # each server has its own, and some raise it before there is anything to await
                 stream.failed(error)
             except asyncio.CancelledError:
-                if being_cancelled():
+                cancelled = being_cancelled()
+                if not (cancelled and behind):
+                    stream.failed(RuntimeError(CUT))
+                if cancelled:
                     raise
-                stream.failed(RuntimeError(CUT))
             if behind:  # another task goes round by now
                 return
             self._serving = None

@@ -183,15 +183,21 @@ class Line(ABC):
 
     def over(self, scope: anyio.CancelScope) -> None:
         """Wait for the next frame, or, where it was given up, have the connection's task say goodbye."""
+        cut = self._since < math.inf
         self._scope = None
         self._since = math.inf
         self._feed.forget(self)
         if self._free is not None:
             self._free.set()
-        if scope.cancelled_caught:
+        if scope.cancelled_caught or self._feed.ended is not None:
             self._finish(self._feed.ended or TooSlow())
+        elif cut:
+            self.failed(RuntimeError(CUT))
         elif not self._done:
-            self._feed.reader.park(self)
+            if self._feed.reader.idle:
+                self._feed.reader.park(self)
+            else:
+                self._fanout.enqueue(self)
 
     def failed(self, error: Exception) -> None:
         """Have the connection's task raise it."""

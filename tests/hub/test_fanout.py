@@ -141,3 +141,39 @@ async def test_what_one_send_raises_is_its_streams_own(when: str) -> None:
         assert [type(error) for error in broken.errors] == [ConnectionResetError]
         assert (len(first.turns), len(last.turns)) == (1, 1)
         assert broken.scope is None
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_the_others_are_served_though_a_send_cancels_its_task(waits: bool) -> None:
+    """As middleware does that takes the task for the connection's own."""
+
+    async def cancels() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if waits:
+            await anyio.lowlevel.checkpoint()
+
+    async with house() as made:
+        for _ in range(3):
+            broken = made.stream(cancels)
+            others = [made.stream() for _ in range(3)]
+            await wait_all_tasks_blocked()
+            assert [len(each.turns) for each in (broken, *others)] == [1, 1, 1, 1]
+            assert broken.alone == broken.finished == int(waits)
+
+
+async def test_a_send_may_cancel_its_task_and_raise() -> None:
+    """Both at once: the stream has failed, the others are served."""
+
+    async def cancels() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        raise asyncio.CancelledError
+
+    async with house() as made:
+        broken, other = made.stream(cancels), made.stream()
+        await wait_all_tasks_blocked()
+        assert len(broken.errors) == 1
+        assert len(other.turns) == 1

@@ -8,17 +8,9 @@ from collections.abc import Awaitable
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio import wait_all_tasks_blocked
 
-from asgi_forum.errors import ForumClosed, ForumError, ShuttingDown
 from asgi_forum.frames import EventsFrame, Frame
-from asgi_forum.hub.lifecycle import Running
-from asgi_forum.settings import Limits
-from asgi_forum.sources import MemorySource
-from asgi_forum.streams.pacing import Budget
-from tests.events import entries
-from tests.hub.bench import DEADLINE, until
-from tests.streams.takers import Behaviour, Taker, opened, publish, stage
+from tests.streams.takers import Behaviour, publish, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -79,3 +71,43 @@ async def test_a_send_that_is_cancelled_by_the_server_ends_its_stream(way: Behav
         assert broken.events == []
         await publish(made)
         assert sound.events == ([1, 2, 3] if alone else [1, 2])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_send_that_cancels_its_own_task_ends_its_stream(alone: bool) -> None:
+    """Middleware may take it for the connection's. What was being sent is not known to have arrived; the others are served."""
+
+    async def cancels(frame: Frame) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    async with stage() as made:
+        if alone:
+            await publish(made)
+        broken = await made.enter(for_events(cancels))
+        sound = await made.enter()
+        await publish(made)
+        await broken.ended.wait()
+        assert isinstance(broken.result, RuntimeError)
+        await publish(made)
+        assert sound.events == ([1, 2, 3] if alone else [1, 2])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_send_that_cancels_its_own_task_and_returns_was_sent(alone: bool) -> None:
+    """The stream goes on, in another task."""
+
+    async def cancels(frame: Frame) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if alone:
+            await anyio.lowlevel.checkpoint()
+        task.cancel()
+
+    async with stage() as made:
+        taker = await made.enter(for_events(cancels))
+        for _ in range(7):
+            await publish(made, 2)
+        assert taker.events == list(range(1, 15))
