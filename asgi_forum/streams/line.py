@@ -58,7 +58,7 @@ class Line(ABC):
         self._since = math.inf
         self._free: anyio.Event | None = None
         self._suspended = 0
-        self._ended: ForumError | None = None
+        self._ended: ForumError | None = feed.ended  # if so, there may be nobody any more who would notice
         self._failure: Exception | None = None
         self._closed = False
         feed.carrier = self
@@ -83,9 +83,9 @@ class Line(ABC):
         """
         task = self._task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
-        self._fanout.spawn(self)
         try:
             if not self._done:
+                self._fanout.spawn(self)
                 await self.listen()
         except asyncio.CancelledError:
             # By a hand of our own, as asyncio.timeout does it: a cancel scope for each connection would cost a kilobyte.
@@ -137,10 +137,10 @@ class Line(ABC):
         return self.write(frame)
 
     def sent(self) -> None:
-        """Wait for the next frame, or for a turn where there is one already."""
+        """Wait for the next frame, or for a turn where there is one already, or the end."""
         self._suspended = 0
         if not self._done:
-            if self._feed.reader.behind:
+            if self._feed.reader.behind or self._feed.ended is not None:
                 self._fanout.enqueue(self)
             else:
                 self._feed.reader.park(self)

@@ -8,9 +8,17 @@ from collections.abc import Awaitable
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import wait_all_tasks_blocked
 
+from asgi_forum.errors import ShuttingDown
 from asgi_forum.frames import EventsFrame, Frame
-from tests.streams.takers import Behaviour, publish, stage
+from asgi_forum.hub.lifecycle import Running
+from asgi_forum.settings import Limits
+from asgi_forum.sources import MemorySource
+from asgi_forum.streams.pacing import Budget
+from tests.events import entries
+from tests.hub.bench import DEADLINE, at_work, until
+from tests.streams.takers import Behaviour, Taker, opened, publish, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -111,3 +119,60 @@ async def test_a_send_that_cancels_its_own_task_and_returns_was_sent(alone: bool
         for _ in range(7):
             await publish(made, 2)
         assert taker.events == list(range(1, 15))
+
+
+# How a stream ends
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_stream_that_has_ended_before_its_first_frame_says_so(early: bool) -> None:
+    """Though the forum's tasks are gone by then: a client may have been slow to take the headers."""
+    async with at_work(MemorySource()) as running:
+        feed = opened(running)
+        if early:
+            feed.end(ShuttingDown())
+        taker = Taker(running, feed)
+        if not early:
+            feed.end(ShuttingDown())
+    with anyio.fail_after(DEADLINE):
+        await taker.run()
+    assert isinstance(taker.result, ShuttingDown)
+    assert taker.taken == []
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_stream_ends_with_the_forums_tasks(told: bool) -> None:
+    """Where stopping takes longer than it may: whoever was left behind with a client that takes nothing hears of it at last."""
+    running = Running(MemorySource(), Limits(stop_after=0.1), "resume", 60.0)
+    gate, started = Gate(), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(DEADLINE):
+            tasks.start_soon(running.run, started.set)
+            await started.wait()
+            taker = Taker(running, opened(running), gate)
+            with running.streams.granted("sse") as place, running.streams.granted("websocket"):
+                if told:
+                    place.hold(taker.feed)
+                tasks.start_soon(taker.run)
+                await wait_all_tasks_blocked()
+                await running.source.publish(entries(1))
+                await until(lambda: gate.waiting)
+                if told:
+                    place.end(ShuttingDown())
+                running.stop()
+                await taker.ended.wait()
+    assert isinstance(taker.result, ShuttingDown if told else RuntimeError)
+    assert gate.waiting == 0
+
+
+async def test_what_a_stream_may_send_ends_it_at_once() -> None:
+    """Not with the next event, or heartbeat."""
+    async with stage() as made:
+        taker = await made.enter(budget=Budget({"asgi": {}}, Limits(unpaced_bytes=1500)))
+        for _ in range(20):
+            await publish(made)
+            if taker.feed.ended is not None:
+                break
+        await taker.ended.wait()
+        assert isinstance(taker.result, ShuttingDown)
+        assert taker.events == list(range(1, len(taker.events) + 1))
