@@ -99,7 +99,9 @@ class Proxy:
         elif link.doomed and not upward:
             self.forget(link)
             return False
-        return not self._swallows
+        if self._swallows:
+            link.lossy = True  # what follows a loss is never passed on: TCP has no holes
+        return not link.lossy
 
     def forget(self, link: _Link) -> None:
         """Close a connection on both sides."""
@@ -134,6 +136,7 @@ class _Link:
         self._running = 2
         self._lock = threading.Lock()
         self.doomed = False
+        self.lossy = False
 
     def run(self, proxy: Proxy, upward: bool) -> None:
         """Pass on what comes from one side, until it ends."""

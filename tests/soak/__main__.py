@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(f"  - {problem:.6000}\n")
         if outcome.problems:
             failures += 1
+            sys.stdout.write(f"  faults: {', '.join(outcome.story)}\n")
             again = f"--scenario {scenario} --seed {seed} --round {length:g} --seconds {length:g}"
             sys.stdout.write(f"  again: python -m tests.soak {again}\n")
         sys.stdout.flush()

@@ -197,6 +197,8 @@ def _settings(scenario: Scenario, chance: random.Random) -> Settings:
 class _Asks:
     """Draws what readers ask for, and the fences that they will get."""
 
+    LIMITS = (1, 3, 20, 100, 1000)
+
     def __init__(self, chance: random.Random, *, numbers: bool) -> None:
         self._chance = chance
         self._starts: tuple[StartKind, ...] = ("latest", "earliest", "tail", "cursor")
@@ -204,8 +206,11 @@ class _Asks:
             self._starts += ("number",)
         self.fences: list[dict[str, Any]] = []
 
-    def draw(self) -> Ask:
-        """Draw one. A number is no start where another log may take the place of this one: it could be of either."""
+    def draw(self, kind: Kind) -> Ask:
+        """
+        Draw one. Each page is a request, and single events would be too many of them. A number is no start where another log may
+        take the place of this one: it could be of either.
+        """
         chance, fields = self._chance, dict[str, tuple[str, ...]](tickets=(), runs=(), threads=(), types=())
         by = chance.choice(["", "", "tickets", "tickets", "runs", "threads"])
         if by:
@@ -223,7 +228,8 @@ class _Asks:
         }
         event |= {name: fields[key][0] for name, key in (("run_id", "runs"), ("thread_id", "threads")) if fields[key]}
         self.fences.append(event)
-        return Ask(**fields, start=(start, amount), limit=chance.choice([1, 3, 20, 100, 1000]), fence=fence)
+        limit = chance.choice(self.LIMITS[2:] if kind in ("page", "poll") else self.LIMITS)
+        return Ask(**fields, start=(start, amount), limit=limit, fence=fence)
 
     def fenced(self, ask: Ask) -> Ask:
         """Return it with the last of all fences that it gets."""
@@ -249,7 +255,7 @@ def _line(chance: random.Random, asks: _Asks, index: int, seconds: float) -> Lin
     return LinePlan(
         f"{index} ({kind})",
         kind,
-        tuple(asks.draw() for _ in range(count)),
+        tuple(asks.draw(kind) for _ in range(count)),
         opens_at,
         pace=chance.choice([0.02, 0.1]) if slow else 0.0,
         narrow=slow or chance.random() < 0.2,

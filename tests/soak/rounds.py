@@ -47,9 +47,10 @@ TRANSPORTS: tuple[Transport, ...] = ("sse", "websocket", "socket")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a round came to. problems: none, if all is well."""
+    """What a round came to. problems: none, if all is well. story: the faults, as they came about."""
 
     problems: Sequence[str]
+    story: Sequence[str]
     figures: dict[str, Any]
 
 
@@ -72,7 +73,7 @@ def play(plan: Plan) -> Outcome:
         Book(plan.settings, stage.eras, scene.requests, scene.records).judge()
     except Violation as violation:
         problems.append(str(violation))
-    return Outcome(problems, _figures(scene))
+    return Outcome(problems, scene.story, _figures(scene))
 
 
 def _perform(scene: Scene) -> None:
@@ -156,11 +157,13 @@ def _check_ending(stage: Stage) -> None:
         for each in readers:
             each.until("forum.live")
         stage.server.stop()
-        for each in readers:
+        for index, each in enumerate(readers):
+            code = None
             with suppress(OSError):
-                each.to_the_end()
-            if not each.of("forum.error"):
-                raise Violation(f"a stream ended without a word: {each.frames[-3:]}")
+                code = each.to_the_end().code
+            # To a WebSocket a stopping uvicorn may say so itself before the forum can.
+            if not each.of("forum.error") and code != 1012:
+                raise Violation(f"{TRANSPORTS[index % 3]} ended with {code}, without a word: {each.frames[-3:]}")
     finally:
         for each in readers:
             each.close()

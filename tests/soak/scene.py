@@ -74,6 +74,7 @@ class Scene:
         self.requests: list[Request] = []
         self.acknowledged: list[tuple[int, str]] = []
         self.problems: list[str] = []
+        self.story: list[str] = []
         self.over = threading.Event()
         """Whether publishers have to come to an end."""
         self.aborted = threading.Event()
