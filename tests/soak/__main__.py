@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario", choices=SCENARIOS, action="append", help="only these; repeatable")
     parser.add_argument("--keep-going", action="store_true", help="also after a failure")
     options = parser.parse_args(arguments)
-    logging.getLogger("asgi_forum.client").setLevel(logging.ERROR)  # it says of each lost connection that it is
+    # They say of each connection that is lost that it is.
+    logging.getLogger("asgi_forum.client").setLevel(logging.ERROR)
+    logging.getLogger("websockets.client").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all that was started ends too
     scenarios: Sequence[Scenario] = options.scenario or SCENARIOS
     began, number, failures = time.monotonic(), 0, 0
