@@ -31,8 +31,8 @@ HEALING = 40.0
 RESIDENT = 400 * 1024
 """KiB that no process of the server may come to need: for a tail of 16 MiB, frames on their way, and, in memory, the log."""
 
-TASKS = 6
-"""A server's own, the forum's holder, pump and watchdog; nothing for those who have left."""
+TASKS = 7
+"""A server's own two, the forum's holder, pump, watchdog and two that serve in turn; nothing for those who have left."""
 
 EXPLAINED = (
     "ASGI callable returned without completing handshake.",
