@@ -67,6 +67,8 @@ def main() -> None:
         print()
         for kind in ("sse", "ws"):
             load(f"read slow-{kind}")
+            if kind == "ws":
+                load(f"closed slow-{kind} 5000")  # what is left of those that were cut
             load(f"reopen slow-{kind} retry=1")
         for kind in ("sse", "ws"):
             done, slow = load(f"wait slow-{kind} {4000 + count} 100000"), load(f"stats slow-{kind}")

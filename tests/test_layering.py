@@ -66,9 +66,10 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "hub.streams": (),
     "hub.watchdog": (),
     "hub.fanout": (),
+    "hub.beginning": (),
     "hub.hub": ("hub.tail", "hub.channels", "hub.reads"),
-    "hub.reader": ("hub.hub", "hub.channels", "hub.reads"),
-    "hub.pump": ("hub.hub", "hub.reader"),
+    "hub.reader": ("hub.beginning", "hub.hub", "hub.channels", "hub.reads"),
+    "hub.pump": ("hub.beginning", "hub.hub"),
     "hub.observers": ("hub.hub", "hub.reader"),
     "hub.signals": ("hub.streams",),
     "hub.lifecycle": (
@@ -196,7 +197,7 @@ def row_of(module: str) -> str | None:
 def test_there_is_something_to_prove() -> None:
     """The modules are found, and so are their imports."""
     assert {"", "errors", "hub.reader", "streams.sse", "client"} <= MODULES.keys()
-    assert ours("hub.pump") == {"errors", "logs", "hub.hub", "hub.reader", "sources.base"}
+    assert ours("hub.pump") == {"errors", "logs", "hub.beginning", "hub.hub", "sources.base"}
     assert {"random", "anyio"} <= theirs("hub.pump")
     assert "streams.response" in ours("app")
 

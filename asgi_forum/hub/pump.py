@@ -7,8 +7,8 @@ import random
 import anyio
 
 from asgi_forum.errors import SourceUnavailable
+from asgi_forum.hub.beginning import FAR
 from asgi_forum.hub.hub import Hub
-from asgi_forum.hub.reader import FAR
 from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.sources.base import LiveSource, Page
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import anyio
@@ -13,6 +12,7 @@ from asgi_forum.cursor import Cursor, Start
 from asgi_forum.errors import ForumError, ResetReason, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
+from asgi_forum.hub.beginning import FAR, LookBack, judge
 from asgi_forum.hub.channels import Channel, Waiter
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reads import BLOCK, Read, cut
@@ -20,53 +20,16 @@ from asgi_forum.models import StoredEvent
 from asgi_forum.settings import OnLag
 from asgi_forum.sources.base import Page
 
-__all__ = ["FAR", "Look", "Reader", "judge"]
-
-FAR = 2**62
-"""A sequence past the end of every log: what lies before it are the newest entries."""
+__all__ = ["Look", "Reader"]
 
 _SCAN = 1000
 """The most entries that one step examines, in a page or in the tail, before other tasks get their turn."""
-
-
-def judge(start: Start, page: Page) -> Cursor | ResetReason:
-    """
-    Hold a starting point against the page that was read after it: the position it stands for, or why it can't be served.
-
-    A cursor of another log, past the end, or of another entry than the one that lies there is `replaced`. One whose own entry is
-    no longer retained counts on its epoch alone where nothing after it was trimmed.
-    """
-    if start.replaced:
-        return "replaced"
-    if start.earliest:
-        return page.start
-    cursor = start.cursor
-    sequence = cursor.sequence if cursor else start.sequence or 0
-    if cursor is not None and (cursor.epoch != page.epoch or sequence > page.end.sequence):
-        return "replaced"
-    if sequence > page.end.sequence:
-        return "ahead"
-    if page.anchor is None:
-        return "trimmed" if sequence < page.start.sequence else cursor or Cursor(page.epoch, sequence)
-    if cursor is None:
-        return Cursor.parse(page.anchor)
-    return cursor if page.anchor == str(cursor) else "replaced"
 
 
 class Look(Enum):
     """What a look finds beside a frame, or that there is none."""
 
     WAITS = "waits"
-
-
-@dataclass(slots=True)
-class _Search:
-    """How far the search for the start of `tail=N` has come: where it stands, and what is still to be found."""
-
-    end: Cursor
-    at: Cursor
-    count: int
-    left: int
 
 
 class Reader:
@@ -118,7 +81,7 @@ class Reader:
         self._parked: Waiter | None = None
         self._end = 0
         self._asked: tuple[tuple[Callable[[int, int], Read], int, int], Read] | None = None
-        self._search: _Search | None = None
+        self._search: LookBack | None = None
         self.examined: int = 0
         self.idle: bool = False
         hub.enter(self)
@@ -441,37 +404,15 @@ class Reader:
         return ResetFrame(reason, str(at))
 
     async def _look_back(self, count: int) -> None:
-        """
-        Find the position from which the last `count` matching events follow; it is set when found, and not before.
-
-        How far the search has come is kept: waiting for a page may be cancelled for a heartbeat.
-        """
-        reads = self._hub.reads
+        """Find the position from which the last `count` matching events follow; it is set when found, and not before."""
         if self._search is None:
-            end = (await self._page(reads.read, FAR, 0)).end
-            self._search = _Search(end, end, count, self._hub.limits.lookback)
-        search = self._search
-        while search.count and search.left > 0 and search.at.sequence > 0:
-            page = await self._page(reads.read_before, search.at.sequence, min(_SCAN, search.left))
-            if page.epoch != search.end.epoch:  # replaced meanwhile: what was counted is gone
-                self._search = search = _Search(page.end, page.end, count, self._hub.limits.lookback)
-                continue
-            search.left -= max(search.at.sequence - page.position.sequence, 1)
-            search.at, search.count = self._count_back(page, search.count)
-            if search.at.sequence <= page.start.sequence:
-                break
-            await anyio.lowlevel.checkpoint()
-        self._end = search.end.sequence
-        self._position = search.at
-
-    def _count_back(self, page: Page, count: int) -> tuple[Cursor, int]:
-        """Count matches from the end of a page; return the position before the last one counted, and how many are still missing."""
-        for index in range(len(page.events) - 1, -1, -1):
-            if self._filter.matches(page.events[index].keys):
-                count -= 1
-                if count == 0:
-                    return (Cursor.parse(page.events[index - 1].cursor) if index else page.position), 0
-        return page.position, count
+            self._search = LookBack(self._filter, count, self._hub.limits.lookback)
+        reads = self._hub.reads
+        at, end = await self._search.run(
+            lambda: self._page(reads.read, FAR, 0), lambda before, limit: self._page(reads.read_before, before, limit)
+        )
+        self._end = end.sequence
+        self._position = at
 
     def _leave_channel(self) -> None:
         if self._channel is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from asgi_forum.cursor import EARLIEST, REPLACED, Cursor, CursorKey, Start
 from asgi_forum.errors import ResetReason
-from asgi_forum.hub.reader import judge
+from asgi_forum.hub.beginning import judge
 from asgi_forum.sources import Page
 from tests.events import KEY
 

@@ -9,6 +9,7 @@ from unittest import mock
 from asgi_forum import Forum, ForumEvent, Limits
 from asgi_forum.cursor import Cursor
 from asgi_forum.errors import SourceUnavailable
+from asgi_forum.hub import beginning as hub_beginning
 from asgi_forum.hub import reader as hub_reader
 from asgi_forum.hub import reads as hub_reads
 from asgi_forum.models import Receipt
@@ -44,6 +45,7 @@ def run(plan: Plan) -> Run:
     with (
         mock.patch.object(hub_reads, "BLOCK", min(plan.page, hub_reads.BLOCK)),
         mock.patch.multiple(hub_reader, BLOCK=min(plan.page, hub_reads.BLOCK), _SCAN=plan.page),
+        mock.patch.object(hub_beginning, "_PAGE", plan.page),
         mock.patch.object(memory_source, "_FOLLOW_PAGE", plan.page),
         asyncio.Runner(loop_factory=PatientLoop) as runner,
     ):
