@@ -81,18 +81,21 @@ class Line(ABC):
 
         When this returns nobody sends any more. Raises what `listen` and sending raise.
         """
-        task = self._task = asyncio.current_task()
+        task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         try:
             if not self._done:
                 self._fanout.spawn(self)
+                self._task = task
                 await self.listen()
         except asyncio.CancelledError:
             # By a hand of our own, as asyncio.timeout does it: a cancel scope for each connection would cost a kilobyte.
-            if not self._stopped or (task is not None and task.uncancel() > cancelling):
+            if not self._stopped or (task is not None and task.cancelling() > cancelling + 1):
                 raise
         finally:
             self._task = None
+            if self._stopped and task is not None:
+                task.uncancel()
             await self._let_go()
         if self._failure is not None:
             raise self._failure
@@ -232,8 +235,19 @@ class Line(ABC):
         self._closed = True
         self._feed.carrier = None
         self._fanout.leave(self)
-        if self._scope is not None:
-            self._free = anyio.Event()
-            self._scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self._free.wait()
+        if self._scope is None:
+            return
+        self._free = anyio.Event()
+        self._scope.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while not self._free.is_set():
+                try:
+                    await self._free.wait()
+                except asyncio.CancelledError as again:  # by the server, which knows no shield
+                    cancelled = again
+        if cancelled is not None:
+            try:
+                raise cancelled
+            finally:
+                del cancelled  # or it holds this call, which holds it

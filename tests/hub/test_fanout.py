@@ -103,14 +103,16 @@ class House:
 @asynccontextmanager
 async def house() -> AsyncGenerator[House, None]:
     """A fan-out at work."""
-    async with anyio.create_task_group() as tasks:
-        with anyio.fail_after(DEADLINE):
-            made = House()
-            made.fanout.begin(tasks)
-            await wait_all_tasks_blocked()
-            yield made
-        tasks.cancel_scope.cancel()
-    made.fanout.close()
+    made = House()
+    try:
+        async with anyio.create_task_group() as tasks:
+            with anyio.fail_after(DEADLINE):
+                made.fanout.begin(tasks)
+                await wait_all_tasks_blocked()
+                yield made
+            tasks.cancel_scope.cancel()
+    finally:
+        made.fanout.close()
 
 
 @pytest.mark.parametrize("when", ["at once", "later", "as it is called"])

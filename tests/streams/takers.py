@@ -9,11 +9,12 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from asgi_forum.cursor import parse_start
 from asgi_forum.errors import ForumError
 from asgi_forum.filters import Filter
-from asgi_forum.frames import EventsFrame, Frame
+from asgi_forum.frames import EventsFrame, Frame, LiveFrame
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.sources import EventSource, MemorySource
@@ -21,9 +22,9 @@ from asgi_forum.streams.feed import Ending, Feed
 from asgi_forum.streams.line import Line
 from asgi_forum.streams.pacing import Budget
 from tests.events import entries, sequences
-from tests.hub.bench import at_work
+from tests.hub.bench import at_work, until
 
-__all__ = ["Behaviour", "Taker", "opened", "publish", "stage"]
+__all__ = ["Behaviour", "Stage", "Taker", "opened", "publish", "stage", "turns"]
 
 Behaviour = Callable[[Frame], Awaitable[None] | None]
 """What happens as a frame is sent: it returns, waits or raises. None is taken at once."""
@@ -33,8 +34,9 @@ class Taker(Line):
     """
     One client, and its line.
 
-    taken: the frames that were sent. way: how it takes what comes. tasks: those that have sent. gone: set once the client has left.
-    ended: set once the connection's task is done; `result` is then what `serve` returned, or raised.
+    way: how it takes what comes. taken: the frames that were sent. tasks: those that have sent.
+    scope: what the host has around the app. cancelled: how often the server has cancelled its task. gone: set once the client is.
+    ended: set once the connection's task is done; `result` is then what `serve` returned, or raised. faults: what must never be.
     """
 
     def __init__(self, running: Running, feed: Feed, way: Behaviour = lambda frame: None) -> None:
@@ -45,7 +47,11 @@ class Taker(Line):
         self.taken: list[Frame] = []
         self.tasks: list[asyncio.Task[Any] | None] = []
         self.sending = 0
+        self.cancelled = 0
+        self.faults: list[str] = []
+        self.scope = anyio.CancelScope()
         self.gone = anyio.Event()
+        self.broken: Exception | None = None
         self.ended = anyio.Event()
         self.result: ForumError | BaseException | None = None
         self.task: asyncio.Task[Any] | None = None
@@ -55,19 +61,25 @@ class Taker(Line):
         return self._write(frame)
 
     async def listen(self) -> None:
-        """Wait until the client is gone."""
+        """Wait until the client is gone; or raise what the test says."""
         await self.gone.wait()
+        if self.broken is not None:
+            raise self.broken
 
     async def run(self) -> None:
         """Be the connection's task."""
-        self.task = asyncio.current_task()
+        self.task = task = asyncio.current_task()
+        assert task is not None
         try:
-            self.result = await self.serve()
-        except BaseException as error:
+            with self.scope:
+                self.result = await self.serve()
+        except (Exception, asyncio.CancelledError) as error:
             self.result = error
-            if not isinstance(error, Exception):
-                raise
         finally:
+            for _ in range(self.cancelled):
+                task.uncancel()  # so that only what the line has done itself is left
+            if task.cancelling():
+                self.faults.append("the connection's task is still being cancelled")
             self.feed.close()
             self.ended.set()
 
@@ -77,8 +89,9 @@ class Taker(Line):
         return sequences(*[frame for frame in self.taken if isinstance(frame, EventsFrame)])
 
     async def _write(self, frame: Frame) -> None:
-        assert not self.sending, "two tasks send at once"
-        assert not self.ended.is_set(), "sent after serve() has returned"
+        if self.sending:
+            self.faults.append("two send at once")
+        self._look_whether_over()
         self.sending += 1
         self.tasks.append(asyncio.current_task())
         try:
@@ -86,8 +99,12 @@ class Taker(Line):
                 await wait
             self.taken.append(frame)
         finally:
-            assert not self.ended.is_set(), "sending after serve() has returned"
+            self._look_whether_over()
             self.sending -= 1
+
+    def _look_whether_over(self) -> None:
+        if self.ended.is_set():
+            self.faults.append("sending after serve() has returned")
 
 
 def opened(
@@ -114,12 +131,24 @@ class Stage:
         self.running = running
         self.source = source
         self.tasks = tasks
+        self.takers: list[Taker] = []
 
-    async def enter(self, way: Behaviour = lambda frame: None, kind: type[Taker] = Taker, **how: Any) -> Taker:
-        """Bring in one that is live, and waits for news."""
-        taker = kind(self.running, opened(self.running, **how), way)
+    @property
+    def readers(self) -> int:
+        """How many readers the channels have."""
+        return sum(channel.readers for channel in self.running.hub.channels)
+
+    def bring_in(self, way: Behaviour = lambda frame: None, **how: Any) -> Taker:
+        """Bring one in."""
+        taker = Taker(self.running, opened(self.running, **how), way)
+        self.takers.append(taker)
         self.tasks.start_soon(taker.run)
-        await anyio.wait_all_tasks_blocked()
+        return taker
+
+    async def enter(self, way: Behaviour = lambda frame: None, **how: Any) -> Taker:
+        """Bring in one that is live, and waits for news."""
+        taker = self.bring_in(way, **how)
+        await until(lambda: any(isinstance(frame, LiveFrame) for frame in taker.taken))
         return taker
 
 
@@ -128,8 +157,18 @@ async def stage(source: EventSource | None = None, **settings: Any) -> AsyncGene
     """A forum at work, until the block ends; who is there by then leaves."""
     source = source or MemorySource()
     async with at_work(source, **settings) as running, anyio.create_task_group() as tasks:
-        yield Stage(running, source, tasks)
-        tasks.cancel_scope.cancel()
+        made = Stage(running, source, tasks)
+        yield made
+        for taker in made.takers:
+            taker.gone.set()
+            await taker.ended.wait()
+            assert taker.faults == []
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn so many times."""
+    for _ in range(count):
+        await anyio.lowlevel.checkpoint()
 
 
 async def publish(stage: Stage, count: int = 1, **fields: Any) -> None:
