@@ -98,7 +98,11 @@ class Line(ABC):
                 task.uncancel()
             await self._let_go()
         if self._failure is not None:
-            raise self._failure
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # or it holds this call, which holds it
         return self._ended
 
     def end(self, error: ForumError) -> None:
@@ -124,7 +128,7 @@ class Line(ABC):
 
     def take(self, now: float) -> Awaitable[None] | None:
         """Take the next frame, if it is there at once, and return the sending of it."""
-        if self._closed or self._scope is not None:
+        if self._done or self._scope is not None:
             return None
         try:
             frame = self._feed.look(now)
@@ -214,7 +218,9 @@ class Line(ABC):
 
     def _finish(self, error: ForumError) -> None:
         if not self._done:
-            self._ended = error
+            self._ended = error.with_traceback(
+                None
+            )  # where it was raised holds the stream, and one error may end them all
             self._stop_listening()
 
     def _stop_listening(self) -> None:

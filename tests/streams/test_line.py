@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
@@ -313,3 +315,33 @@ async def test_a_stream_is_over_when_it_is_over(
 ) -> None:
     """In whatever state it is, and whatever happens to it, at the same time or soon after."""
     await play(way, state, pause, acts, apart)
+
+
+# What stays
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+@pytest.mark.parametrize("act", ACTS)
+async def test_a_stream_that_is_over_is_freed(way: str, act: Callable[[Taker], None]) -> None:
+    """At once, without the collector: nothing that goes round refers to it, nor does it refer to itself."""
+    source, gate = DistantSource(), Gate()
+    async with stage(source) as made:
+        taker = await made.enter(for_events(WAYS[way](gate)))
+        await source.append(draft())
+        await turns(20)
+        gc.collect()
+        gc.disable()
+        try:
+            act(taker)
+            await turns(10)
+            gate.open()
+            await taker.ended.wait()
+            await turns(10)
+            taker.result = taker.broken = None
+            made.takers.clear()
+            left = weakref.ref(taker)
+            del taker
+            await turns(2)
+            assert left() is None
+        finally:
+            gc.enable()
