@@ -46,6 +46,13 @@ async def _contained(work: Callable[..., Awaitable[None]], *args: Served) -> Non
         pass
 
 
+STAND_BY = 8
+"""
+Tasks that stand by. Where many clients block at once, as many are left behind in one turn of the loop, and the others wait for fewer
+turns: 500 that blocked held up the next stream for 1,000 turns with one task that stood by, and a turn may take a millisecond.
+"""
+
+
 class Served(Protocol):
     """A stream, as the fan-out knows it."""
 
@@ -88,8 +95,10 @@ class Fanout:
         self._ready: deque[Served] = deque()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._waiting: asyncio.Future[None] | None = None
-        self._relief: asyncio.Future[None] | None = None
+        self._reliefs: deque[asyncio.Future[None]] = deque()
         self._vacant = True
+        self._left = SLICE
+        self._looking = False
         self._scope = anyio.CancelScope()
         self._serving: Served | None = None
         self._behind: list[Served] = []
@@ -97,7 +106,8 @@ class Fanout:
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Say whose tasks these are, and go round."""
         self._tasks = tasks
-        tasks.start_soon(_contained, self._run, name="asgi_forum fan-out")
+        for _ in range(STAND_BY):
+            tasks.start_soon(_contained, self._run, name="asgi_forum fan-out")
 
     def close(self) -> None:
         """Serve nobody any more: the tasks are gone."""
@@ -129,15 +139,20 @@ class Fanout:
         the others: this is also called where none could be started, from the loop.
         """
         if self._serving is stream and self._tasks is not None:
-            self._serving = None
-            self._behind.append(stream)
-            stream.begun(self._scope, sending=True)
+            self._part(stream)
             self._give_way()
 
-    def _give_way(self) -> None:
+    def _part(self, stream: Served) -> None:
+        self._serving = None
+        self._behind.append(stream)
+        stream.begun(self._scope, sending=True)
         self._vacant = True
-        if self._relief is not None:
-            relief, self._relief = self._relief, None
+
+    def _give_way(self) -> None:
+        """Call those that stand by: one, and one for each that waits for its turn, which may be suspended as well."""
+        self._vacant = True
+        for _ in range(min(len(self._ready) + 1, len(self._reliefs))):
+            relief = self._reliefs.popleft()
             if not relief.done():
                 relief.set_result(None)
 
@@ -175,21 +190,28 @@ class Fanout:
                 stream.over(scope)
 
     async def _stand_by(self) -> None:
-        """Wait until nobody goes round; whoever does then has the next one stand by."""
-        if not self._vacant:
-            self._relief = self._loop.create_future()
-            await self._relief
+        """Wait until nobody goes round; whoever does then has another one stand by."""
+        while not self._vacant:
+            if self._serving is not None:  # and has suspended in this very turn of the loop, or this task would not run
+                self._part(self._serving)
+            else:
+                relief = self._loop.create_future()
+                self._reliefs.append(relief)
+                await relief
         self._vacant = False
         if self._tasks is not None:
             self._tasks.start_soon(_contained, self._run, name="asgi_forum fan-out")
 
     async def _round(self, behind: list[Served]) -> None:
-        """Serve one slice of those that are ready, and let the loop turn."""
-        # In the next iteration: by then this task has come to the end of the slice, or it waits.
-        self._loop.call_soon(self._look)
+        """Serve what is left of one slice, and let the loop turn."""
+        if not self._looking:
+            # In the next turn of the loop: by then this task has come to the end of the slice, or it waits.
+            self._looking = True
+            self._loop.call_soon(self._look)
         now, ready = self._loop.time(), self._ready
-        for _ in range(min(len(ready), SLICE)):
+        for _ in range(min(len(ready), self._left)):
             stream = ready.popleft()
+            self._left -= 1
             try:
                 sending = stream.take(now)
                 if sending is None:
@@ -211,5 +233,6 @@ class Fanout:
         await asyncio.sleep(0)
 
     def _look(self) -> None:
+        self._looking, self._left = False, SLICE
         if self._serving is not None:
             self.leave(self._serving)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import anyio
 import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from asgi_forum.hub.fanout import Fanout
+from asgi_forum.hub.fanout import SLICE, STAND_BY, Fanout
 from tests.hub.bench import DEADLINE
 
 pytestmark = pytest.mark.anyio
@@ -179,3 +181,74 @@ async def test_a_send_may_cancel_its_task_and_raise() -> None:
         await wait_all_tasks_blocked()
         assert len(broken.errors) == 1
         assert len(other.turns) == 1
+
+
+# Slow clients
+
+
+async def test_many_that_block_at_once_hold_up_others_for_a_few_turns() -> None:
+    """Several are left behind in one turn of the loop: a turn may be long where the process is busy."""
+    gate = anyio.Event()
+    async with house() as made:
+        made.count()
+        slow = [made.stream(gate.wait) for _ in range(400)]
+        quick = made.stream()
+        before = made.turn
+        while not quick.turns:
+            await anyio.lowlevel.checkpoint()
+        made.stop()
+        assert quick.turns[0] - before <= 400 / STAND_BY + 10
+        assert [each.alone for each in slow] == [1] * 400
+        gate.set()
+        await wait_all_tasks_blocked()
+        assert [each.finished for each in slow] == [1] * 400
+
+
+async def test_a_turn_of_the_loop_is_no_longer_for_those_that_block() -> None:
+    """However many are left behind in it, and served beside them."""
+    gate = anyio.Event()
+    async with house() as made:
+        made.count()
+        streams = [made.stream(gate.wait if number % 20 == 0 else None) for number in range(1000)]
+        while not all(stream.turns for stream in streams):
+            await anyio.lowlevel.checkpoint()
+        made.stop()
+        in_turn = Counter(stream.turns[0] for stream in streams)
+        assert max(in_turn.values()) <= 2 * SLICE
+        gate.set()
+
+
+async def test_each_is_served_in_its_turn() -> None:
+    """First come, first served, one frame at a time, though some are left behind: nobody overtakes by having more to send."""
+    gate = anyio.Event()
+    async with house() as made:
+        made.count()
+        streams = [made.stream(gate.wait if number % 7 == 0 else None, 4) for number in range(200)]
+        while not all(len(stream.turns) == 4 or stream.alone for stream in streams):
+            await anyio.lowlevel.checkpoint()
+        made.stop()
+        quick = [stream for stream in streams if not stream.alone]
+        for first, second in pairwise(range(4)):
+            assert max(stream.turns[first] for stream in quick) <= min(stream.turns[second] for stream in quick)
+        gate.set()
+
+
+async def test_who_was_left_behind_and_has_sent_is_served_like_the_others() -> None:
+    """By one of the tasks that go round, again and again."""
+    async with house() as made:
+        stream = made.stream(anyio.lowlevel.checkpoint, 5)
+        for _ in range(5):
+            await wait_all_tasks_blocked()
+            made.fanout.enqueue(stream)
+        assert (len(stream.turns), stream.alone, stream.finished) == (5, 5, 5)
+        assert len(set(stream.tasks)) == 5
+
+
+async def test_nobody_is_served_once_it_is_closed() -> None:
+    """Nor is a task begun for anybody: harmless for who hears of it late."""
+    async with house() as made:
+        pass
+    stream = made.stream()
+    made.fanout.spawn(stream)
+    made.fanout.leave(stream)
+    assert (stream.turns, stream.alone) == ([], 0)
