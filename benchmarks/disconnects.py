@@ -41,12 +41,12 @@ def main() -> None:
             with Load(server.port, core=1) as load:
                 for kind in ("sse", "ws"):
                     load(f"open {kind} {half} {kind} /stream?ticket=T-{{m}} until=forum.live modulo=50 rcvbuf=4096")
-                server.get("/publish?count=200&tickets=50")
+                server.get("/publish?count=50&tickets=50")
                 how = step % 3
                 if how == 2:  # nothing is said at all: the forum finds out by itself, as it can't send
                     for kind in ("sse", "ws"):
                         load(f"pause {kind}")
-                    server.get("/publish?count=500&tickets=1")
+                    server.get("/publish?count=100&tickets=1")
                 for kind in ("sse", "ws"):
                     load(f"drop {kind} {('rst', 'fin', 'rst')[how]}")
             done, step = done + 2 * half, step + 1

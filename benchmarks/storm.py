@@ -35,37 +35,38 @@ def main() -> None:
         if given.redis:
             environment["BENCHMARK_SOURCE"] = stack.enter_context(running()).url
         server = stack.enter_context(serve("ours:app", environment=environment))
-        load = stack.enter_context(Load(server.port, core=1))
+        loads = {kind: stack.enter_context(Load(server.port, core=1)) for kind in ("sse", "ws")}
         watch = stack.enter_context(Load(server.port, core=1))
         for kind in ("sse", "ws"):
-            load(f"open {kind} {given.clients // 2} {kind} /stream?ticket=T-{{m}} until=forum.live modulo={TICKETS}")
+            loads[kind](
+                f"open {kind} {given.clients // 2} {kind} /stream?ticket=T-{{m}} until=forum.live modulo={TICKETS}"
+            )
         watch(f"open others {given.others} sse /stream?ticket=T-0 until=forum.live")
         server.get(f"/publish?count=1000&tickets={TICKETS}")
         for kind in ("sse", "ws"):
-            load(f"wait {kind} 2 20000")
+            loads[kind](f"wait {kind} 2 20000")
         watch("reset others")
         server.get("/publish?count=500&rate=100&tickets=1")
         calm = watch("stats others")
         for kind in ("sse", "ws"):
-            load(f"drop {kind} rst")
+            loads[kind](f"drop {kind} rst")
         server.get(f"/publish?count=2000&tickets={TICKETS}")
         before = server.get("/stats")
         watch("reset others")
         publisher = Thread(target=server.get, args=("/publish?count=1000&rate=100&tickets=1",))
         publisher.start()
         began, cpu = time.monotonic(), server.cpu()
-        back = {
-            kind: load(f"reopen {kind} until=forum.live inflight=1024 spread={given.spread * 1000}")
-            for kind in ("sse", "ws")
-        }
+        for kind in loads:
+            loads[kind].send(f"reopen {kind} until=forum.live inflight=1024 spread={given.spread * 1000}")
+        back = {kind: loads[kind].answer() for kind in loads}
         took, used = time.monotonic() - began, server.cpu() - cpu
         during = watch("stats others")
         after = server.get("/stats")
         publisher.join()
         wrong = 0
         for kind in ("sse", "ws"):
-            load(f"wait {kind} 6 20000")
-            stats = load(f"stats {kind}")
+            loads[kind](f"wait {kind} 6 20000")
+            stats = loads[kind](f"stats {kind}")
             wrong += stats["gaps"] + stats["duplicates"]
         print(
             f"{given.clients} clients dropped at once, back within {given.spread:g} s; source: {environment or 'memory'}\n"

@@ -301,7 +301,7 @@ class Reader:
 
     def _scan_tail(self, channel: Channel, position: Cursor, limit: int, most: int) -> EventsFrame | None:
         """Look for matches among entries that are older than the channel."""
-        events = self._hub.tail.scan(position.sequence, channel.origin.sequence, most)
+        events = self._hub.tail.scan(position.sequence, channel.origin.sequence, most, self._filter)
         reached = Cursor.parse(events[-1].cursor) if len(events) == most else channel.origin
         self.examined += len(events)
         return self._deliver(events, reached, limit)

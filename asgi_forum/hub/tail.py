@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.filters import Filter
 from asgi_forum.models import StoredEvent
 
 __all__ = ["Tail", "cost"]
 
 OVERHEAD = 1024
 """Bytes of Python objects around an event's JSON, generously (measured: 700 to 900 on CPython 3.11 to 3.13)."""
+
+
+_Index = dict[str, list[int]]
+"""Sequences by a value that events have, in order."""
+
+EVERYTHING = Filter()
 
 
 def cost(event: StoredEvent) -> int:
@@ -28,15 +36,15 @@ class Tail:
     the sequence just before the log's own earliest entry, as last heard of.
     """
 
-    __slots__ = ("_dropped", "_events", "_max_bytes", "_size", "end", "retained", "start")
+    __slots__ = ("_dropped", "_events", "_index", "_max_bytes", "_size", "end", "retained", "start")
 
     def __init__(self, max_bytes: int, dropped: Callable[[StoredEvent], None]) -> None:
         self._max_bytes = max_bytes
         self._dropped = dropped
         self._size = 0
-        self._events: OrderedDict[int, StoredEvent] = (
-            OrderedDict()
-        )  # a plain dict looks for its first item among those that went
+        # Not a plain dictionary, which would look for its first item among all that went before.
+        self._events: OrderedDict[int, StoredEvent] = OrderedDict()
+        self._index: tuple[_Index, _Index, _Index] = ({}, {}, {})
         self.retained: int = 0
         self.start: Cursor | None = None
         self.end: Cursor | None = None
@@ -49,6 +57,7 @@ class Tail:
     def restart(self, at: Cursor) -> None:
         """Forget all; from now on the tail is complete after `at`."""
         self._events.clear()
+        self._index = ({}, {}, {})
         self._size = 0
         self.start = self.end = at
 
@@ -57,12 +66,20 @@ class Tail:
         for event in events:
             self._events[event.sequence] = event
             self._size += cost(event)
+            for index, value in zip(self._index, event.keys.folded, strict=False):
+                if value is not None:
+                    index.setdefault(value, []).append(event.sequence)
         self.end = end
         dropped: StoredEvent | None = None
         while self._size > self._max_bytes and len(self._events) > 1:
             _, dropped = self._events.popitem(last=False)
             self._size -= cost(dropped)
             self._dropped(dropped)
+            for index, value in zip(self._index, dropped.keys.folded, strict=False):
+                if value is not None:
+                    index[value].pop(0)
+                    if not index[value]:
+                        del index[value]
         if dropped is not None:
             # Every number below the first kept one is behind us: a hole in the log leaves none to wait for.
             self.start = Cursor(end.epoch, dropped.sequence, dropped.cursor.rpartition(".")[2])
@@ -86,8 +103,34 @@ class Tail:
             return position in (self.start, self.end) or (event is not None and event.cursor == str(position))
         return False
 
-    def scan(self, after: int, through: int, limit: int) -> list[StoredEvent]:
-        """Return the first `limit` events after one sequence, up to and including another, oldest first."""
+    def scan(self, after: int, through: int, limit: int, keep: Filter = EVERYTHING) -> list[StoredEvent]:
+        """
+        Return the first `limit` events after one sequence, up to and including another, oldest first.
+
+        Of those that a filter leaves out only some are among them: it is asked for its tickets, runs or threads, whichever are rarest.
+        So thousands of clients that come back, each for its own ticket, need not look at all events each.
+        """
         events = self._events
-        present = (events[sequence] for sequence in range(after + 1, through + 1) if sequence in events)
-        return list(islice(present, limit))
+        found: Iterable[int] = range(after + 1, through + 1)
+        rarest = through - after
+        for index, values in zip(self._index, _named(keep), strict=True):
+            if values is not None:
+                lists = [index[value] for value in values if value in index]
+                if (count := sum(map(len, lists))) < rarest:
+                    rarest = count
+                    cuts = [each[bisect_right(each, after) : bisect_right(each, through)] for each in lists]
+                    found = cuts[0] if len(cuts) == 1 else sorted(chain.from_iterable(cuts))
+        return list(islice((events[sequence] for sequence in found if sequence in events), limit))
+
+
+def _named(keep: Filter) -> tuple[frozenset[str] | None, ...]:
+    """Return the tickets, runs and threads that events can have that pass, folded; None where any will do."""
+    allowed = keep.allowed
+    pairs = (
+        (keep.tickets, allowed.tickets),
+        (keep.run_ids, allowed.run_ids),
+        (keep.thread_ids, allowed.thread_ids),
+    )
+    return tuple(
+        asked or (None if may is None else frozenset(value.casefold() for value in may)) for asked, may in pairs
+    )

@@ -405,7 +405,7 @@ async def test_a_stream_that_finds_nothing_for_long_lets_others_work(monkeypatch
     async with filled(100) as (source, running):
         running.hub.begin((await source.read(0, 0)).position)
         running.hub.accept(await source.read(0, 1000))
-        stream = feed(running, (await source.read(0, 1)).events[0].cursor, ticket="none")
+        stream = feed(running, (await source.read(0, 1)).events[0].cursor, event_type="none")
         turns = 0
 
         async def count() -> None:
