@@ -25,7 +25,7 @@ from tests.wire.readers import Reader, Transport, open_reader
 
 __all__ = ["Outcome", "play"]
 
-HEALING = 40.0
+HEALING = 60.0
 """Seconds after the last fault within which every reader has to be at the fence."""
 
 RESIDENT = 400 * 1024
