@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 import anyio
-import anyio.lowlevel
 
 from asgi_forum.cursor import Cursor, Start
 from asgi_forum.errors import ForumError, ResetReason, TooSlow
