@@ -24,7 +24,7 @@ from asgi_forum.streams.pacing import Budget
 from tests.events import entries, sequences
 from tests.hub.bench import at_work, until
 
-__all__ = ["Behaviour", "Stage", "Taker", "opened", "publish", "stage", "turns"]
+__all__ = ["Behaviour", "Gate", "Stage", "Taker", "for_events", "opened", "publish", "slowly", "stage", "turns"]
 
 Behaviour = Callable[[Frame], Awaitable[None] | None]
 """What happens as a frame is sent: it returns, waits or raises. None is taken at once."""
@@ -107,6 +107,48 @@ class Taker(Line):
             self.faults.append("sending after serve() has returned")
 
 
+def for_events(way: Behaviour) -> Behaviour:
+    """Take all but events at once."""
+    return lambda frame: way(frame) if isinstance(frame, EventsFrame) else None
+
+
+class Gate:
+    """A client that takes events only while the gate is open; `waiting` counts what stands before it."""
+
+    def __init__(self) -> None:
+        """Begin closed."""
+        self._opened = anyio.Event()
+        self.waiting = 0
+
+    def __call__(self, frame: Frame) -> Awaitable[None] | None:
+        """Wait, where these are events."""
+        return self._pass() if isinstance(frame, EventsFrame) and not self._opened.is_set() else None
+
+    def open(self) -> None:
+        """Take all from now on."""
+        self._opened.set()
+
+    async def reluctantly(self, frame: Frame) -> None:
+        """Wait, and go on for some turns where that is cancelled."""
+        try:
+            await self._opened.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await turns(3)
+
+    async def _pass(self) -> None:
+        self.waiting += 1
+        try:
+            await self._opened.wait()
+        finally:
+            self.waiting -= 1
+
+
+async def slowly(frame: Frame) -> None:
+    """Take a frame, but not in the turn in which it comes."""
+    await turns(1)
+
+
 def opened(
     running: Running,
     start: str = "earliest",
@@ -137,6 +179,11 @@ class Stage:
     def readers(self) -> int:
         """How many readers the channels have."""
         return sum(channel.readers for channel in self.running.hub.channels)
+
+    async def source_publish(self) -> None:
+        """Publish an event."""
+        assert isinstance(self.source, MemorySource)
+        await self.source.publish(entries(1))
 
     def bring_in(self, way: Behaviour = lambda frame: None, **how: Any) -> Taker:
         """Bring one in."""
@@ -176,3 +223,4 @@ async def publish(stage: Stage, count: int = 1, **fields: Any) -> None:
     assert isinstance(stage.source, MemorySource)
     await stage.source.publish(entries(count, **fields))
     await anyio.wait_all_tasks_blocked()
+    await turns(2)  # until those that are blocked in sending are known to be

@@ -1,68 +1,25 @@
-"""Lines: whatever a client, its server and the forum do at the same time, it gets each event once, in order, or the stream ends."""
+"""Lines: who sends a client's frames, and what becomes of them where sending waits, raises or never ends."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable
+from functools import partial
 
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio import wait_all_tasks_blocked
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from asgi_forum.errors import ShuttingDown
-from asgi_forum.frames import EventsFrame, Frame
-from asgi_forum.hub.lifecycle import Running
-from asgi_forum.settings import Limits
-from asgi_forum.sources import MemorySource
-from asgi_forum.streams.pacing import Budget
-from tests.events import draft, entries
-from tests.hub.bench import DEADLINE, at_work, until
-from tests.streams.takers import Behaviour, Taker, opened, publish, stage, turns
-from tests.wire.sources import DistantSource
+from asgi_forum.errors import TooSlow
+from asgi_forum.frames import Frame, HeartbeatFrame
+from asgi_forum.streams.line import _STAY, _TRY  # pyright: ignore[reportPrivateUsage]
+from tests.events import draft
+from tests.hub.bench import until
+from tests.streams.takers import Behaviour, Gate, Taker, for_events, publish, slowly, stage, turns
+from tests.wire.sources import DistantSource, HistorySource
 
 pytestmark = pytest.mark.anyio
-
-
-def for_events(way: Behaviour) -> Behaviour:
-    """Take all but events at once."""
-    return lambda frame: way(frame) if isinstance(frame, EventsFrame) else None
-
-
-class Gate:
-    """A client that takes events only while the gate is open; `waiting` counts what stands before it."""
-
-    def __init__(self) -> None:
-        """Begin closed."""
-        self._opened = anyio.Event()
-        self.waiting = 0
-
-    def __call__(self, frame: Frame) -> Awaitable[None] | None:
-        """Wait, where these are events."""
-        return self._pass() if isinstance(frame, EventsFrame) and not self._opened.is_set() else None
-
-    def open(self) -> None:
-        """Take all from now on."""
-        self._opened.set()
-
-    async def reluctantly(self, frame: Frame) -> None:
-        """Wait, and go on for some turns where that is cancelled."""
-        try:
-            await self._opened.wait()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await turns(3)
-
-    async def _pass(self) -> None:
-        self.waiting += 1
-        try:
-            await self._opened.wait()
-        finally:
-            self.waiting -= 1
 
 
 # What a send raises
@@ -136,212 +93,158 @@ async def test_a_send_that_cancels_its_own_task_and_returns_was_sent(alone: bool
         assert taker.events == list(range(1, 15))
 
 
-# How a stream ends
+# Who sends
 
 
-@pytest.mark.parametrize("early", [True, False])
-async def test_a_stream_that_has_ended_before_its_first_frame_says_so(early: bool) -> None:
-    """Though the forum's tasks are gone by then: a client may have been slow to take the headers."""
-    async with at_work(MemorySource()) as running:
-        feed = opened(running)
-        if early:
-            feed.end(ShuttingDown())
-        taker = Taker(running, feed)
-        if not early:
-            feed.end(ShuttingDown())
-    with anyio.fail_after(DEADLINE):
-        await taker.run()
-    assert isinstance(taker.result, ShuttingDown)
-    assert taker.taken == []
-
-
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_stream_ends_with_the_forums_tasks(told: bool) -> None:
-    """Where stopping takes longer than it may: whoever was left behind with a client that takes nothing hears of it at last."""
-    source = MemorySource()
-    running = Running(source, Limits(stop_after=0.1), "resume", 60.0)
-    gate, started = Gate(), anyio.Event()
-    with anyio.fail_after(DEADLINE):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(running.run, started.set)
-            await started.wait()
-            taker = Taker(running, opened(running), gate)
-            with running.streams.granted("sse") as place, running.streams.granted("websocket"):
-                if told:
-                    place.hold(taker.feed)
-                tasks.start_soon(taker.run)
-                await wait_all_tasks_blocked()
-                await source.publish(entries(1))
-                await until(lambda: gate.waiting)
-                if told:
-                    place.end(ShuttingDown())
-                running.stop()
-                await taker.ended.wait()
-            assert isinstance(taker.result, ShuttingDown if told else RuntimeError)
-            assert gate.waiting == 0
-
-
-async def test_what_a_stream_may_send_ends_it_at_once() -> None:
-    """Not with the next event, or heartbeat."""
+async def test_streams_that_keep_up_are_served_by_one_task() -> None:
+    """However many, and however often: history by a task of their own, news by the one that goes round."""
     async with stage() as made:
-        taker = await made.enter(budget=Budget({"asgi": {}}, Limits(unpaced_bytes=1500)))
-        for _ in range(20):
+        await publish(made)
+        takers = [await made.enter() for _ in range(20)]
+        own = [len(taker.tasks) for taker in takers]
+        for _ in range(5):
             await publish(made)
-            if taker.feed.ended is not None:
-                break
-        await taker.ended.wait()
-        assert isinstance(taker.result, ShuttingDown)
-        assert taker.events == list(range(1, len(taker.events) + 1))
+        news = {task for taker, count in zip(takers, own, strict=True) for task in taker.tasks[count:]}
+        assert len(news) == 1
+        assert all(taker.events == [1, 2, 3, 4, 5, 6] for taker in takers)
 
 
-# Whatever happens, whenever
-
-
-def leaves(taker: Taker) -> None:
-    """The client is gone."""
-    taker.gone.set()
-
-
-def ends(taker: Taker) -> None:
-    """The forum ends the stream."""
-    taker.feed.end(ShuttingDown())
-
-
-def cancelled(taker: Taker) -> None:
-    """The server cancels the connection's task."""
-    if taker.task is not None and not taker.ended.is_set():
-        taker.cancelled += 1
-        taker.task.cancel()
-
-
-def in_scope(taker: Taker) -> None:
-    """The host cancels a scope around the app."""
-    taker.scope.cancel()
-
-
-def breaks(taker: Taker) -> None:
-    """The server's `receive` raises."""
-    taker.broken = ConnectionResetError()
-    taker.gone.set()
-
-
-ACTS: list[Callable[[Taker], None]] = [leaves, ends, cancelled, in_scope, breaks]
-"""What may happen to a stream."""
-
-
-async def slowly(frame: Frame) -> None:
-    """Take a frame, but not in the turn in which it comes."""
-    await turns(1)
-
-
-async def loses(frame: Frame) -> None:
-    """Find out that the connection is lost."""
-    await turns(2)
-    raise ConnectionResetError
-
-
-WAYS: dict[str, Callable[[Gate], Behaviour]] = {
-    "at once": lambda gate: lambda frame: None,
-    "slowly": lambda gate: slowly,
-    "late": lambda gate: gate,
-    "reluctantly": lambda gate: gate.reluctantly,
-    "lost": lambda gate: loses,
-}
-"""How a client may take events."""
-
-STATES = ["new", "behind", "mute", "live"]
-"""Where a stream stands before its events come: beginning, with history to read, or while that is not answered; or live."""
-
-
-async def play(way: str, state: str, pause: int, acts: Sequence[Callable[[Taker], None]], apart: int) -> None:
-    """
-    Bring a client in, let the loop turn, and do what is to be done to it, one thing after the other.
-
-    Nothing is sent after `serve` has returned, nothing comes twice or out of order, nothing in between is left out, the others get
-    everything, and nothing of the stream stays.
-    """
-    source, gate = DistantSource(), Gate()
-    async with stage(source) as made:
-        sound = await made.enter()
-        if state != "new":
-            await source.append(draft(), draft())
-            await until(lambda: sound.events == [1, 2])
-        before = made.readers
-        if state == "live":
-            taker = await made.enter(for_events(WAYS[way](gate)), start="latest")
-            source.hold_back()
-            await source.append(draft())
-            await turns(5)
-            source.let_flow()
-        else:
-            if state == "mute":
-                source.fall_mute()
-            taker = made.bring_in(for_events(WAYS[way](gate)))
-            await until(lambda: taker.task)
-        await turns(pause)
-        for act in acts:
-            act(taker)
-            await turns(apart)
-        await turns(30)
-        assert taker.ended.is_set() or set(acts) == {ends}  # which lets what is on its way arrive
+async def test_nobody_waits_for_a_client_that_takes_its_time() -> None:
+    """It gets what has come meanwhile once it goes on, in order, and is then served like the others."""
+    gate = Gate()
+    async with stage() as made:
+        slow, quick = await made.enter(gate, limit=2), await made.enter()
+        for _ in range(5):
+            await publish(made)
+        assert (slow.events, quick.events) == ([], [1, 2, 3, 4, 5])
         gate.open()
+        await publish(made)
+        assert slow.events == [1, 2, 3, 4, 5, 6]
+        await publish(made)
+        assert slow.tasks[-1] is quick.tasks[-1]
+
+
+async def test_who_always_waits_keeps_its_task_and_is_tried_again_later() -> None:
+    """Behind some middleware every send waits: not each of them costs a task."""
+    async with stage() as made:
+        taker = await made.enter(slowly)
+        for _ in range(_TRY + 20):
+            await made.source_publish()
+            await turns(30)
+        assert taker.events == list(range(1, _TRY + 21))
+        by_task = Counter(taker.tasks[1:])
+        assert len(by_task) <= _STAY + 4
+        assert max(by_task.values()) >= _TRY
+
+
+async def test_a_client_that_waits_no_more_is_served_like_the_others() -> None:
+    """Once it was tried again."""
+    waits = True
+
+    def at_first(frame: Frame) -> Awaitable[None] | None:
+        return turns(1) if waits else None
+
+    async with stage() as made:
+        taker, other = await made.enter(at_first), await made.enter()
+        for _ in range(10):
+            await made.source_publish()
+            await turns(30)
+        assert taker.tasks[-1] is taker.tasks[-2]
+        assert taker.tasks[-1] is not other.tasks[-1]
+        waits = False
+        for _ in range(_TRY + 5):
+            await made.source_publish()
+            await turns(30)
+        assert taker.tasks[-1] is other.tasks[-1]
+        assert taker.events == other.events == list(range(1, _TRY + 16))
+
+
+# The clock
+
+
+def beaten(taker: Taker, count: int) -> bool:
+    """Whether so many heartbeats were sent."""
+    return sum(isinstance(frame, HeartbeatFrame) for frame in taker.taken) >= count
+
+
+def degraded(taker: Taker) -> bool:
+    """Whether an outage was told."""
+    return any(isinstance(frame, HeartbeatFrame) and frame.degraded for frame in taker.taken)
+
+
+def taken(taker: Taker, count: int) -> bool:
+    """Whether all of so many events were sent."""
+    return taker.events == list(range(1, count + 1))
+
+
+async def test_a_client_that_takes_nothing_is_given_up_while_the_others_are_served() -> None:
+    """After `send_timeout`, whichever task sends to it; not while a piece was taken in time."""
+    gate = Gate()
+    async with stage(send_timeout=60.0) as made:
+        taker, other = await made.enter(gate), await made.enter()
+        await publish(made)
+        taker.check(anyio.current_time() + 59)
+        taker.beat()
+        taker.check(anyio.current_time() + 59)
+        assert not taker.ended.is_set()
+        taker.check(anyio.current_time() + 61)
         await taker.ended.wait()
-        source.speak()
-        await source.append(draft())
-        count = (1 if state == "new" else 3) + (state == "live")
-        await until(lambda: sound.events == list(range(1, count + 1)))
-        first = 3 if state == "live" else 1
-        assert taker.events == list(range(first, first + len(taker.events)))
-        await turns(10)
-        assert made.readers == before
-        assert not taker.faults
+        assert isinstance(taker.result, TooSlow)
+        assert (taker.events, other.events) == ([], [1])
 
 
-async def test_a_stream_waits_for_what_it_sends_however_often_it_is_cancelled() -> None:
-    """Servers cancel natively, and more than once: no shield keeps that off."""
-    await play("reluctantly", "live", 1, [leaves, cancelled, cancelled], 1)
-
-
-@given(
-    st.sampled_from(sorted(WAYS)),
-    st.sampled_from(STATES),
-    st.integers(0, 12),
-    st.lists(st.sampled_from(ACTS), min_size=1, max_size=3),
-    st.integers(0, 3),
-)
-@settings(max_examples=300)
-async def test_a_stream_is_over_when_it_is_over(
-    way: str, state: str, pause: int, acts: Sequence[Callable[[Taker], None]], apart: int
-) -> None:
-    """In whatever state it is, and whatever happens to it, at the same time or soon after."""
-    await play(way, state, pause, acts, apart)
-
-
-# What stays
-
-
-@pytest.mark.parametrize("way", sorted(WAYS))
-@pytest.mark.parametrize("act", ACTS)
-async def test_a_stream_that_is_over_is_freed(way: str, act: Callable[[Taker], None]) -> None:
-    """At once, without the collector: nothing that goes round refers to it, nor does it refer to itself."""
-    source, gate = DistantSource(), Gate()
-    async with stage(source) as made:
-        taker = await made.enter(for_events(WAYS[way](gate)))
-        await source.append(draft())
-        await turns(20)
-        gc.collect()
-        gc.disable()
-        try:
-            act(taker)
-            await turns(10)
+async def test_a_send_that_comes_to_its_end_as_it_is_given_up_was_sent_once() -> None:
+    """Both in the same turn of the loop, in either order: the stream ends, and nothing is sent again."""
+    for first in (True, False):
+        gate = Gate()
+        async with stage(send_timeout=60.0) as made:
+            taker = await made.enter(gate)
+            await publish(made)
+            if first:
+                gate.open()
+            taker.check(anyio.current_time() + 61)
             gate.open()
+            await publish(made)
             await taker.ended.wait()
-            await turns(10)
-            taker.result = taker.broken = None
-            made.takers.clear()
-            left = weakref.ref(taker)
-            del taker
-            await turns(2)
-            assert left() is None
-        finally:
-            gc.enable()
+            assert isinstance(taker.result, TooSlow)
+            assert taker.events in ([], [1])
+
+
+async def test_the_clock_is_not_for_a_client_that_has_nothing_to_take() -> None:
+    """Waiting for news, for the source, or for a turn."""
+    source = DistantSource()
+    await source.append(draft())
+    async with stage(source, send_timeout=60.0) as made:
+        await turns(10)
+        source.fall_mute()
+        taker = made.bring_in()
+        await turns(10)
+        taker.check(anyio.current_time() + 1000)
+        taker.beat()
+        source.speak()
+        await until(lambda: taker.events == [1])
+        taker.check(anyio.current_time() + 1000)
+        await turns(10)
+        assert not taker.ended.is_set()
+
+
+async def test_a_silent_stream_has_heartbeats_whoever_sends_them() -> None:
+    """By the task that goes round, or by its own; an outage is told at once."""
+    source = DistantSource()
+    async with stage(source, heartbeat=0.05) as made:
+        quick, slow = await made.enter(), await made.enter(slowly)
+        for taker in (quick, slow):
+            await until(partial(beaten, taker, 5))
+        source.leave()
+        for taker in (quick, slow):
+            await until(partial(degraded, taker))
+
+
+async def test_a_log_without_a_live_feed_is_read_with_each_heartbeat() -> None:
+    """There is nothing in memory to look at: each time a task of its own reads."""
+    source = HistorySource()
+    async with stage(source, heartbeat=0.05) as made:
+        taker = await made.enter()
+        for number in range(1, 4):
+            await source.append(draft())
+            await until(partial(taken, taker, number))

@@ -1,0 +1,73 @@
+"""Budgets: what one connection may send where the server never says how much the client has taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asgi_forum import Limits
+from asgi_forum.errors import ShuttingDown
+from asgi_forum.streams.pacing import Budget
+from tests.events import draft
+from tests.hub.bench import until
+from tests.streams.held import SOCKET, STREAM, UPGRADE, Held, connected
+from tests.streams.takers import turns
+
+UNPACED: dict[str, Any] = {"asgi": {"version": "3.0"}}
+PACED: dict[str, Any] = {"asgi": {"version": "3.0", "spec_version": "2.3"}}
+
+LIMITS = Limits(unpaced_bytes=1000)
+
+
+def test_a_server_that_does_not_pace_has_so_many_bytes() -> None:
+    """What goes beyond is sent whole, and is the last."""
+    budget = Budget(UNPACED, LIMITS)
+    assert [budget.spend(size) is None for size in (400, 400, 199)] == [True] * 3
+    assert isinstance(budget.spend(1), ShuttingDown)
+    assert isinstance(budget.spend(1), ShuttingDown)
+
+
+def test_a_frame_larger_than_all_of_it_is_sent_once() -> None:
+    """It is the first and the last; the client comes back behind it, so it gets on."""
+    ended = Budget(UNPACED, LIMITS).spend(5000)
+    assert isinstance(ended, ShuttingDown)
+    assert ended.limit == "unpaced_bytes"
+
+
+@pytest.mark.parametrize("scope", [PACED, {}])
+def test_other_servers_may_send_for_ever(scope: dict[str, Any]) -> None:
+    """Those that follow a version of the specification, and what is no server at all."""
+    budget = Budget(scope, LIMITS)
+    assert all(budget.spend(10**9) is None for _ in range(100))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [STREAM, UPGRADE, SOCKET])
+async def test_a_stream_ends_with_its_last_byte_and_can_be_resumed(kind: dict[str, Any]) -> None:
+    """At once, and with a reason for which a client comes back; every event of it was whole."""
+    client = Held()
+    async with connected(client, {**kind, **UNPACED}, "cursor=earliest", limits=Limits(unpaced_bytes=2000)) as forum:
+        if kind is SOCKET:
+            client.tell("websocket.receive", text='{"type": "subscribe", "id": "a", "cursor": "earliest"}')
+        await until(lambda: forum.stats()["frames"])
+        for _ in range(50):
+            await forum.publish_many([draft()])
+            await turns(20)
+            if client.ended.is_set():
+                break
+        await client.ended.wait()
+        assert forum.stats()["limits"]["unpaced_bytes"] == 1
+    told = client.body if kind is STREAM else b"".join(message.get("text", "").encode() for message in client.sent)
+    assert b"shutting_down" in told
+    assert 2000 <= len(told) < 6000
+
+
+@pytest.mark.anyio
+async def test_a_stream_of_a_server_that_paces_goes_on() -> None:
+    """However much it sends."""
+    client = Held()
+    async with connected(client, {**STREAM, **PACED}, "cursor=earliest", limits=LIMITS) as forum:
+        await forum.publish_many([draft()] * 50)
+        await until(lambda: len(client.body) > 5 * 1000)
+        assert not client.ended.is_set()
