@@ -70,11 +70,11 @@ async def _move_on(send: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _in_a_task(send: Callable[[], Awaitable[None]]) -> None:
-    async def work() -> None:
+    async def run() -> None:
         await send()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(work)
+        tasks.start_soon(run)
 
 
 async def _waits(send: Callable[[], Awaitable[None]]) -> None:
