@@ -109,6 +109,17 @@ async def test_streams_that_keep_up_are_served_by_one_task() -> None:
         assert all(taker.events == [1, 2, 3, 4, 5, 6] for taker in takers)
 
 
+async def test_a_wake_for_nothing_changes_nothing() -> None:
+    """The next event wakes again: whoever looks in vain goes on waiting."""
+    async with stage() as made:
+        taker = await made.enter()
+        for number in range(1, 4):
+            taker.feed.reader.wake()
+            await turns(5)
+            await publish(made)
+            assert taker.events == list(range(1, number + 1))
+
+
 async def test_nobody_waits_for_a_client_that_takes_its_time() -> None:
     """It gets what has come meanwhile once it goes on, in order, and is then served like the others."""
     gate = Gate()

@@ -163,6 +163,7 @@ async def play(way: str, state: str, pause: int, acts: Sequence[Callable[[Taker]
             taker = made.bring_in(for_events(WAYS[way](gate)))
             await until(lambda: taker.task)
         await turns(pause)
+        on_its_way = taker.sending
         for act in acts:
             act(taker)
             await turns(apart)
@@ -170,6 +171,7 @@ async def play(way: str, state: str, pause: int, acts: Sequence[Callable[[Taker]
         assert taker.ended.is_set() or set(acts) == {ends}  # which lets what is on its way arrive
         gate.open()
         await taker.ended.wait()
+        assert taker.events or not on_its_way or set(acts) != {ends} or way == "lost"
         source.speak()
         await source.append(draft())
         count = (1 if state == "new" else 3) + (state == "live")
@@ -184,6 +186,12 @@ async def play(way: str, state: str, pause: int, acts: Sequence[Callable[[Taker]
 async def test_a_stream_waits_for_what_it_sends_however_often_it_is_cancelled() -> None:
     """Servers cancel natively, and more than once: no shield keeps that off."""
     await play("reluctantly", "live", 1, [leaves, cancelled, cancelled], 1)
+
+
+@pytest.mark.parametrize("pause", range(12))
+async def test_what_is_on_its_way_as_a_stream_ends_arrives(pause: int) -> None:
+    """Whether it was noticed by then that the client takes its time, or not."""
+    await play("late", "live", pause, [ends], 0)
 
 
 @given(
