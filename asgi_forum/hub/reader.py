@@ -332,10 +332,12 @@ class Reader:
         reset = self._arrive(page, start)
         if reset is not None:
             return reset
-        self.examined += max(page.position.sequence - self.sequence, 0)
+        examined = max(page.position.sequence - self.sequence, 0)
+        self.examined += examined
         frame = self._deliver(page.events, page.position, limit)
-        # A filter that leaves most out is worth larger pages.
-        sparse = frame is None or len(frame.events) * 2 < limit
+        # A filter that leaves most out is worth larger pages; a frame that had no room for more, or a page with few entries, is not.
+        found = len(frame.events) if frame else 0
+        sparse = self._position == page.position and found * 2 < min(limit, examined)
         self._page_size = min(max(limit, self._page_size) * 4, _SCAN) if sparse else limit
         if frame is None and page.position.sequence >= page.end.sequence:
             if not self._hub.live and join:
@@ -351,7 +353,7 @@ class Reader:
         page = reads.recent(position, limit) if position and self._asked is None else None
         asked = (reads.read, sequence, limit)
         if page is None and limit <= BLOCK and (self._asked is None or self._asked[0] != asked):
-            block = sequence - sequence % BLOCK
+            block = reads.block(sequence)
             page = cut(await self._page(reads.read, block, BLOCK), block, sequence, limit)
         if page is None or page.position.sequence <= sequence < page.end.sequence:
             page = await self._page(*asked)  # the block does not tell, or was too large

@@ -28,6 +28,9 @@ _KEPT = 16
 _FRESH = 1.0
 """How many blocks of history are kept at most, and for how many seconds: what is being read by many is read once."""
 
+_ENDS = 256
+"""Blocks whose end is remembered: one of large entries is shorter than others, and who has come to its end needs it no more."""
+
 _Key = tuple[str, int, int]
 _sequence = attrgetter("sequence")
 
@@ -122,6 +125,7 @@ class SharedReads:
         self._blocks: OrderedDict[int, tuple[float, Page, int]] = OrderedDict()
         self._size = 0
         self._kept_bytes = kept_bytes
+        self._ends: OrderedDict[int, int] = OrderedDict()
 
     @property
     def under_way(self) -> int:
@@ -148,15 +152,28 @@ class SharedReads:
 
     def recent(self, position: Cursor, limit: int, *, now: float | None = None) -> Page | None:
         """Return what follows a position in a block of history that was read a moment ago, if there is one (`now`: the loop's time)."""
-        found = self._blocks.get(block := position.sequence - position.sequence % BLOCK)
-        if found is None or found[1].epoch != position.epoch or (now or anyio.current_time()) - found[0] > _FRESH:
+        found = self._fresh(position, now or anyio.current_time())
+        if found is None:
             return None
-        page = cut(found[1], block, position.sequence, limit)
+        page = cut(found[1], found[0], position.sequence, limit)
         if page is None or (page.anchor is not None and not position.checked):
             return None  # the position was told when its entry was gone, which the block still has: the block is the older one
         # What lies at the log's end has to be looked at anew each time: there may be more by now.
         past = page.position.sequence <= position.sequence or page.position.sequence >= page.end.sequence
         return None if past else page
+
+    def block(self, sequence: int) -> int:
+        """Where the block begins that has what follows a sequence: there itself, if the common one is known to end before it."""
+        common = sequence - sequence % BLOCK
+        return sequence if self._ends.get(common, sequence + 1) <= sequence else common
+
+    def _fresh(self, position: Cursor, now: float) -> tuple[int, Page] | None:
+        """Find a block that has something behind a position, and where it begins: with large entries that may be anywhere."""
+        for block, (read_at, page, _) in reversed(self._blocks.items()):
+            covers = block <= position.sequence < page.position.sequence and page.epoch == position.epoch
+            if covers and now - read_at <= _FRESH:
+                return block, page
+        return None
 
     def _ask(self, key: _Key) -> Read:
         if (waiting := self._waiting.get(key)) is not None:
@@ -192,6 +209,9 @@ class SharedReads:
         before = self._blocks.pop(block, None)
         self._size -= before[2] if before else 0
         if page.position.sequence < page.end.sequence:
+            self._ends[block] = page.position.sequence
+            if len(self._ends) > _ENDS:
+                self._ends.popitem(last=False)
             size = sum(len(event.json) for event in page.events)
             self._blocks[block] = (anyio.current_time(), page, size)
             self._size += size

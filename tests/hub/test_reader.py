@@ -192,6 +192,38 @@ async def test_a_filter_that_leaves_most_out_reads_larger_pages() -> None:
         assert made.source.reads - before < 20
 
 
+@pytest.mark.parametrize("limit", [1, 10, 100])
+async def test_frames_that_hold_few_large_events_cost_no_larger_pages(limit: int) -> None:
+    """It is not the filter that leaves the others out: what does not fit into one frame is for the next, and is not read again."""
+    async with bench(4 * BLOCK, frame_bytes=3000, tail_bytes=1) as made:
+        before = made.source.reads
+        found = await drive(made.reader("earliest"), limit=limit)
+        assert found == [*range(1, 4 * BLOCK + 1), "push"]
+        last = BLOCK / min(limit, 8)  # what lies at the log's end is looked at anew for each frame
+        assert made.source.reads - before < 10 + last
+
+
+class Short(DistantSource):
+    """A source whose pages hold ten entries at most, as those of large entries do."""
+
+    async def read(self, after: int, limit: int) -> Page:
+        """Return fewer than were asked for."""
+        return await super().read(after, min(limit, 10))
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_pages_that_hold_few_entries_are_read_once(limit: int) -> None:
+    """However few of them a frame takes: a block that ends before the position, once it is known to, is not asked for."""
+    async with bench(2 * BLOCK, source=Short(), tail_bytes=1) as made:
+        before = made.source.reads
+        reader = made.reader("earliest")
+        seen: list[object] = []
+        while len(seen) < BLOCK + 100:
+            seen += told(await reader.step(limit) or LiveFrame("push", None))
+        assert seen == list(range(1, len(seen) + 1))
+        assert made.source.reads - before < (BLOCK + 100) / 10 * 1.5
+
+
 async def test_readers_share_the_frames_that_they_get() -> None:
     """Live, at one position: the same object, encoded once for all."""
     async with bench(1) as made:
