@@ -31,9 +31,6 @@ HEALING = 60.0
 RESIDENT = 400 * 1024
 """KiB that no process of the server may come to need: for a tail of 16 MiB, frames on their way, and, in memory, the log."""
 
-TASKS = 7
-"""A server's own two, the forum's holder, pump, watchdog and two that serve in turn; nothing for those who have left."""
-
 EXPLAINED = (
     "ASGI callable returned without completing handshake.",
     "asgi_forum.worker_failed: a worker did not start: it ended by signal 9",
@@ -58,12 +55,12 @@ def play(plan: Plan) -> Outcome:
     """Play a round."""
     with staged(plan) as stage:
         scene = Scene(stage)
-        before = stage.server.open_files()
+        before = _Held.by(stage)
         _perform(scene)
         with _noted(scene):
+            stage.read_log()
             if not scene.aborted.is_set():
                 _check_leavings(stage, before)
-            stage.read_log()
             if not scene.aborted.is_set():
                 _check_ending(stage)
         if stage.server.processes():
@@ -120,7 +117,23 @@ def _until_well(stage: Stage) -> None:
     wait_until(well, HEALING)
 
 
-def _check_leavings(stage: Stage, before: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the server's processes hold: open files, sockets among them, and the names of tasks, where it tells."""
+
+    files: int
+    tasks: Sequence[str]
+
+    @classmethod
+    def by(cls, stage: Stage) -> _Held:
+        """Look."""
+        tasks: Sequence[str] = ()
+        if stage.plan.scenario == "mount":
+            tasks = httpx2.get(stage.server.url.replace("/forum", "/tasks"), timeout=5).json()
+        return cls(stage.server.open_files(), tasks)
+
+
+def _check_leavings(stage: Stage, before: _Held) -> None:
     """Nothing is left of those who have gone: no stream, no socket, no task."""
 
     def left() -> Mapping[str, int]:
@@ -129,11 +142,9 @@ def _check_leavings(stage: Stage, before: int) -> None:
 
     for _ in range(4 * len(stage.server.processes())):  # whichever worker answers
         _until("streams are left", left, lambda streams: not any(streams.values()))
-    pool = 12 * len(stage.server.processes())  # connections to Redis that were not needed before
-    _until("files are left open", stage.server.open_files, lambda count: count <= before + pool)
-    if stage.plan.scenario == "mount":
-        url = stage.server.url.replace("/forum", "/tasks")
-        _until("tasks are left", lambda: httpx2.get(url, timeout=5).json(), lambda tasks: len(tasks) <= TASKS)
+    most = before.files + 12 * len(stage.server.processes())  # connections to Redis that were not needed before
+    _until("files are left open", lambda: _Held.by(stage).files, lambda files: files <= most)
+    _until("tasks are left", lambda: _Held.by(stage).tasks, lambda tasks: len(tasks) <= len(before.tasks))
 
 
 def _until(what: str, look: Callable[[], T], right: Callable[[T], bool]) -> None:
