@@ -108,7 +108,7 @@ class Feed:
         self._beginning: anyio.CancelScope | None = None
         self.carrier: Carrier | None = None
         self._sender = Sender(hub.limits.send_timeout)
-        self.reader = reader
+        self.reader: Reader = reader
         watchdog.watch(self)
 
     @property
