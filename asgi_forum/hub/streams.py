@@ -200,7 +200,11 @@ class OpenStreams:
         if (oldest := next(idle, None)) is None:
             return False
         self._forget(oldest)
-        oldest.end(TooManyConnections("a connection without a subscription made room for another"))
+        oldest.end(
+            TooManyConnections("a connection without a subscription made room for another").at(
+                "streams" if address is None else "streams_per_address"
+            )
+        )
         return True
 
     def _forget(self, place: Place) -> None:

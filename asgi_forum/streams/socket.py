@@ -218,7 +218,7 @@ class _Socket:
         except TooSlow as error:
             self.end(error)
         else:
-            if (spent := self._budget.spend(len(text))) is not None:
+            if (spent := self._budget.spend(len(text) if text.isascii() else len(text.encode()))) is not None:
                 self.end(spent)
 
 

@@ -154,6 +154,7 @@ def test_who_was_granted_nothing_makes_room() -> None:
         stack.enter_context(streams.granted("sse"))
         assert [len(stream.told) for stream in told] == [0, 1, 0]
         assert isinstance(told[1].told[0], TooManyConnections)
+        assert told[1].told[0].limit == "streams"
         stack.enter_context(streams.admitted("websocket"))
         assert [len(stream.told) for stream in told] == [0, 1, 1]
         stack.enter_context(streams.granted("page"))
