@@ -188,28 +188,45 @@ class Feed:
         the ForumError that ends the stream.
         """
         while (frame := await self.advance()) is None:
-            await self.reader.wait()
+            await self.rest()
         return frame
 
     async def advance(self) -> Frame | None:
         """Return the next frame; None where there is nothing to do until the reader is woken. Else as `next`."""
-        while True:
-            if self._ended is not None:
-                raise self._ended
-            if self._turns >= _TURNS:  # before the position moves: a cancellation that comes here loses nothing
-                self._turns = 0
-                await anyio.lowlevel.checkpoint()
-            frame = self._tell_degraded() or await self._step() or self._tell_alive()
-            if frame is not None:
-                return self._stamp(frame, anyio.current_time())
+        while (frame := await self.turn()) is None:
             if self._away:
-                with anyio.CancelScope(deadline=self._retry_at):
-                    await self.reader.wait()
+                await self.rest()
             elif self.reader.idle:
                 self._turns = 0
                 return None
             else:
                 await anyio.lowlevel.checkpoint()
+        return frame
+
+    async def turn(self) -> Frame | None:
+        """Do one bounded piece of work; return the next frame, or None where there is none yet. Else as `next`."""
+        if self._ended is not None:
+            raise self._ended
+        if self._turns >= _TURNS:  # before the position moves: a cancellation that comes here loses nothing
+            self._turns = 0
+            await anyio.lowlevel.checkpoint()
+        frame = self._tell_degraded() or await self._step() or self._tell_alive()
+        return None if frame is None else self._stamp(frame, anyio.current_time())
+
+    async def rest(self) -> None:
+        """After a turn without a frame: wait until there may be something to do, where there is nothing."""
+        if self._away:
+            with anyio.CancelScope(deadline=self._retry_at):
+                await self.reader.wait()
+        elif self.reader.idle:
+            await self.reader.wait()
+
+    def alive(self, now: float) -> Frame | None:
+        """Return a heartbeat that is due while others have their turn; None where none is. Raises as `next`."""
+        if self._ended is not None:
+            raise self._ended
+        frame = self._tell_degraded() or (self._heartbeat() if now >= self._beat.due else None)
+        return None if frame is None else self._stamp(frame, now)
 
     def look(self, now: float) -> Frame | Look | None:
         """

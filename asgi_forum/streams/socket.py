@@ -23,7 +23,9 @@ from asgi_forum.errors import (
     UnknownId,
     quote,
 )
-from asgi_forum.frames import ErrorFrame, command_frame
+from asgi_forum.frames import ErrorFrame, Frame, command_frame
+from asgi_forum.hub.channels import Waiter
+from asgi_forum.hub.reader import Look
 from asgi_forum.hub.streams import Place
 from asgi_forum.models import rfc3339, utc_now
 from asgi_forum.streams.feed import Feed
@@ -35,6 +37,9 @@ from asgi_forum.streams.sender import Sender
 from asgi_forum.streams.websocket import GoneError, accept, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
+
+_AHEAD = 4
+"""Subscriptions of one connection that may read from the source at once: each may then have a frame that waits for its turn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +72,8 @@ class _Socket:
     """
     One connection: a task that reads commands, one for each subscription, and one lock that keeps their frames whole.
 
-    Subscriptions take turns at the lock, so one that catches up does not hold up another.
+    Subscriptions take turns at the lock, so one that catches up does not hold up another. A frame is taken by who has the lock: what
+    a client that reads nothing costs is the one frame that is being sent, and at most _AHEAD others that came from the source.
     """
 
     def __init__(self, connection: HTTPConnection, receive: Receive, send: Send, door: Door, place: Place) -> None:
@@ -77,6 +83,7 @@ class _Socket:
         self._door = door
         self._place = place
         self._lock = anyio.Lock()
+        self._ahead = _Turns(_AHEAD)
         self._sender = Sender(door.running.limits.send_timeout)
         self._budget = Budget(connection.scope, door.running.limits)
         self._ending = of_age(door.running.limits)  # of all together: subscribing anew would stay in this process
@@ -198,8 +205,39 @@ class _Socket:
             feed.close()
 
     async def _frames(self, subscription_id: str, feed: Feed) -> NoReturn:
-        while True:
-            await self._say((await feed.next()).text_for(subscription_id))
+        try:
+            while feed.ended is None:
+                async with self._lock:
+                    found = feed.look(anyio.current_time())
+                    if found is not None and found is not Look.WAITS:
+                        await self._send_now(found.text_for(subscription_id))
+                        continue
+                if found is None:
+                    await feed.reader.wait()
+                elif self._ahead.take(feed.reader):
+                    await self._read_ahead(subscription_id, feed)
+                elif (beat := feed.alive(anyio.current_time())) is not None:
+                    await self._say_frame(subscription_id, beat)
+                else:
+                    await feed.reader.wait()
+            raise feed.ended
+        finally:
+            self._ahead.give_back(feed.reader)
+
+    async def _read_ahead(self, subscription_id: str, feed: Feed) -> None:
+        """Do one piece of work that may have to wait for the source, and say what comes of it; rest where nothing does."""
+        try:
+            frame = await feed.turn()
+            if frame is not None:
+                await self._say_frame(subscription_id, frame)
+                return
+        finally:
+            self._ahead.give_back(feed.reader)
+        await feed.rest()
+
+    async def _say_frame(self, subscription_id: str, frame: Frame) -> None:
+        async with self._lock:  # its text is made in its turn: until then it is shared with all who are at its position
+            await self._send_now(frame.text_for(subscription_id))
 
     async def _say_last(self, subscription_id: str, subscription: _Subscription, text: str) -> None:
         async with self._lock:
@@ -220,6 +258,37 @@ class _Socket:
         else:
             if (spent := self._budget.spend(len(text) if text.isascii() else len(text.encode()))) is not None:
                 self.end(spent)
+
+
+class _Turns:
+    """Who may work, of many: so many at once, first come, first served. Who has to wait is woken when it is its turn."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._at_work: set[Waiter] = set()
+        self._queue: dict[Waiter, None] = {}
+
+    def take(self, waiter: Waiter) -> bool:
+        """Take a turn, if there is one; else queue up for it. Harmless where one is taken, or waited for."""
+        if waiter not in self._at_work:
+            if not self._free:
+                self._queue[waiter] = None
+                return False
+            self._free -= 1
+            self._at_work.add(waiter)
+        return True
+
+    def give_back(self, waiter: Waiter) -> None:
+        """Give the turn, or the place in the queue, back. Harmless where there is none."""
+        self._queue.pop(waiter, None)
+        if waiter in self._at_work:
+            self._at_work.remove(waiter)
+            if (following := next(iter(self._queue), None)) is None:
+                self._free += 1
+                return
+            del self._queue[following]
+            self._at_work.add(following)
+            following.wake()
 
 
 def _read(message: str | bytes) -> dict[str, Any]:

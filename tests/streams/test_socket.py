@@ -16,8 +16,10 @@ from anyio import wait_all_tasks_blocked
 from starlette.requests import HTTPConnection
 
 from asgi_forum import Forbidden, Forum, Limits, Subscription
+from tests.events import TYPE
 from tests.hub.bench import until
 from tests.streams.held import SOCKET, Held, connected, publish
+from tests.wire.sources import DistantSource
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +92,7 @@ async def test_an_id_is_in_use_until_its_end_was_said() -> None:
         line.say(type="subscribe", id="busy", ticket="busy")
         line.say(type="subscribe", id="a", ticket="mine")
         await until(lambda: "forum.live" in line.about("busy") and "forum.live" in line.about("a"))
+        await wait_all_tasks_blocked()
         line.hold()
         await publish(forum, "busy")
         await until(lambda: forum.stats()["channels"] == 1)  # `a` has ended, and waits to say so
@@ -184,6 +187,66 @@ async def test_a_connection_that_accepts_nothing_is_given_up(command: dict[str, 
         ("forum.error", None, "too_slow")
     ]
     assert (line.sent[-1]["type"], line.sent[-1]["code"]) == ("websocket.close", 1013)
+
+
+async def test_a_live_frame_is_taken_by_whose_turn_it_is() -> None:
+    """A client that reads nothing has one frame on its way, however many subscriptions: what waits is a position."""
+    names = [f"T-{number}" for number in range(12)]
+    async with online() as (forum, line):
+        for name in names:
+            line.say(type="subscribe", id=name, ticket=name)
+        await until(lambda: all("forum.live" in line.about(name) for name in names))
+        line.hold()
+        taken = forum.stats()["frames"]
+        for name in names:
+            await publish(forum, name)
+        assert forum.stats()["frames"] == taken + 1
+        line.release()
+        await until(lambda: all("forum.events" in line.about(name) for name in names))
+
+
+@asynccontextmanager
+async def all_behind(**settings: Any) -> AsyncGenerator[tuple[DistantSource, Forum, Line, list[str]], None]:
+    """A connection of twelve subscriptions, each of which waits for the source to bring the event that it has missed."""
+    names = [f"T-{number}" for number in range(12)]
+    source = DistantSource()
+    async with online(source=source, limits=Limits(tail_bytes=1), **settings) as (forum, line):
+        first = await forum.publish(event_type=TYPE, ticket="first")
+        for name in names:
+            await publish(forum, name)
+        source.fall_mute()
+        for name in names:
+            line.say(type="subscribe", id=name, ticket=name, cursor=first.cursor)
+        await until(lambda: all("subscribed" in line.about(name) for name in names))
+        await wait_all_tasks_blocked()
+        yield source, forum, line, names
+        await until(lambda: all("forum.live" in line.about(name) for name in names))
+        for name in names:
+            assert [kind for kind in line.about(name) if kind == "forum.events"] == ["forum.events"]
+
+
+async def test_few_subscriptions_read_ahead_of_their_turn() -> None:
+    """Nor do twelve that catch up have more than four frames waiting; each goes on when it is its turn, and misses nothing."""
+    async with all_behind() as (source, forum, line, _):
+        line.hold()
+        line.say(type="ping")
+        taken = forum.stats()["frames"]
+        source.speak()
+        await wait_all_tasks_blocked()
+        assert 1 <= forum.stats()["frames"] - taken <= 4
+        line.release()
+
+
+async def test_who_waits_to_read_is_heard_of_all_the_same() -> None:
+    """Heartbeats come in time, and the news that the source is away, though others are before it."""
+    async with all_behind(heartbeat=0.2) as (source, _, line, names):
+        await until(lambda: all("heartbeat" in line.about(name) for name in names))
+        source.leave()
+        degraded = {frame["id"] for frame in line.frames if frame.get("degraded")}
+        assert not degraded
+        await until(lambda: {frame["id"] for frame in line.frames if frame.get("degraded")} == set(names))
+        source.come_back()
+        source.speak()
 
 
 async def test_a_connection_that_is_too_old_ends_as_a_whole() -> None:
