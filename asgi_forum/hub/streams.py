@@ -34,9 +34,11 @@ class Place:
     One stream's place among the open ones, as a context manager; what it holds is told when the forum stops.
 
     One that nobody has claimed yet, of a connection that was granted nothing so far, makes room for another where there is none.
+
+    lasts: seconds for which it counts as one of this process's after its stream has ended.
     """
 
-    __slots__ = ("_held", "_streams", "address", "claimed", "closing", "identities", "transport")
+    __slots__ = ("_held", "_streams", "address", "claimed", "closing", "identities", "lasts", "transport")
 
     def __init__(self, streams: OpenStreams, transport: Transport, address: str | None) -> None:
         self._streams = streams
@@ -45,6 +47,7 @@ class Place:
         self.address: str | None = address
         self.identities: frozenset[str] = frozenset()
         self.claimed: bool = False
+        self.lasts: float = 0.0
         self.closing: ForumError | None = None
 
     def __enter__(self) -> Self:
@@ -83,6 +86,7 @@ class OpenStreams:
         self._limits = limits
         self._places: dict[Place, None] = {}
         self._hosts_own = 0
+        self._lasting = 0
         self._by_address: Counter[str] = Counter()
         self._by_identity: Counter[str] = Counter()
         self._empty = anyio.Event()
@@ -131,7 +135,13 @@ class OpenStreams:
         for identity in place.identities:
             _add(self._by_identity, identity, -1)
         self._forget(place)
+        if place.lasts:
+            self._lasting += 1
+            asyncio.get_running_loop().call_later(place.lasts, self._over)
         self._look_who_is_left()
+
+    def _over(self) -> None:
+        self._lasting -= 1
 
     def identify(self, identity: str) -> None:
         """Count one more stream of an identity. Raises TooManyConnections."""
@@ -191,7 +201,7 @@ class OpenStreams:
             raise TooManyConnections(f"{each} streams are open from this address, as many as it may have").at(
                 "streams_per_address"
             )
-        if len(self._places) - self._hosts_own >= most and not self._make_room(None):
+        if len(self._places) - self._hosts_own + self._lasting >= most and not self._make_room(None):
             raise TooManyConnections(f"{most} streams are open, as many as this process takes").at("streams")
 
     def _make_room(self, address: str | None) -> bool:

@@ -7,6 +7,7 @@ import math
 from starlette.types import Scope
 
 from asgi_forum.errors import ShuttingDown
+from asgi_forum.hub.streams import Place
 from asgi_forum.settings import Limits
 
 __all__ = ["Budget"]
@@ -18,19 +19,25 @@ class Budget:
 
     Daphne takes all that it is given at once, and keeps it for a client that reads nothing. It shows only in what it does not say:
     which version of the specification it follows. A client that has come to the end of such a stream has read it, and resumes.
+
+    What is not read after `Limits.send_timeout` is the kernel's to let go of; until then the stream's place stays taken, so that
+    `Limits.streams` bounds how many such clients there are.
     """
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "_place", "_timeout")
 
-    def __init__(self, scope: Scope, limits: Limits) -> None:
+    def __init__(self, scope: Scope, limits: Limits, place: Place) -> None:
         paced = "spec_version" in scope.get("asgi", {"spec_version": None})
         self._left = math.inf if paced else limits.unpaced_bytes
+        self._timeout = limits.send_timeout
+        self._place = place
 
     def spend(self, size: int) -> ShuttingDown | None:
         """Count what is being sent; return the error to end with, where nothing should follow it."""
         self._left -= size
         if self._left > 0:
             return None
+        self._place.lasts = self._timeout
         return ShuttingDown("this stream has sent as much as one may here; resume from its last cursor").at(
             "unpaced_bytes"
         )

@@ -85,7 +85,7 @@ class _Socket:
         self._lock = anyio.Lock()
         self._ahead = _Turns(_AHEAD)
         self._sender = Sender(door.running.limits.send_timeout)
-        self._budget = Budget(connection.scope, door.running.limits)
+        self._budget = Budget(connection.scope, door.running.limits, place)
         self._ending = of_age(door.running.limits)  # of all together: subscribing anew would stay in this process
         self._subscriptions: dict[str, _Subscription] = {}
         self._ended: ForumError | None = None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from asgi_forum.errors import ShuttingDown
 from asgi_forum.frames import Frame
 from asgi_forum.hub.lifecycle import Running
+from asgi_forum.hub.streams import OpenStreams
 from asgi_forum.settings import Limits
 from asgi_forum.sources import MemorySource
 from asgi_forum.streams.pacing import Budget
@@ -72,8 +73,9 @@ async def test_a_stream_ends_with_the_forums_tasks(told: bool) -> None:
 
 async def test_what_a_stream_may_send_ends_it_at_once() -> None:
     """Not with the next event, or heartbeat."""
+    limits = Limits(unpaced_bytes=1500)
     async with stage() as made:
-        taker = await made.enter(budget=Budget({"asgi": {}}, Limits(unpaced_bytes=1500)))
+        taker = await made.enter(budget=Budget({"asgi": {}}, limits, OpenStreams(limits).admitted("sse")))
         for _ in range(20):
             await publish(made)
             if taker.feed.ended is not None:

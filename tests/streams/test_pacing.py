@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
-from asgi_forum import Limits
+from asgi_forum import Forum, Limits
 from asgi_forum.errors import ShuttingDown
+from asgi_forum.hub.streams import OpenStreams
 from asgi_forum.streams.pacing import Budget
 from tests.events import draft
 from tests.hub.bench import until
@@ -20,9 +22,14 @@ PACED: dict[str, Any] = {"asgi": {"version": "3.0", "spec_version": "2.3"}}
 LIMITS = Limits(unpaced_bytes=1000)
 
 
+def budget_of(scope: dict[str, Any]) -> Budget:
+    """The budget of a connection."""
+    return Budget(scope, LIMITS, OpenStreams(LIMITS).admitted("sse"))
+
+
 def test_a_server_that_does_not_pace_has_so_many_bytes() -> None:
     """What goes beyond is sent whole, and is the last."""
-    budget = Budget(UNPACED, LIMITS)
+    budget = budget_of(UNPACED)
     assert [budget.spend(size) is None for size in (400, 400, 199)] == [True] * 3
     assert isinstance(budget.spend(1), ShuttingDown)
     assert isinstance(budget.spend(1), ShuttingDown)
@@ -30,7 +37,7 @@ def test_a_server_that_does_not_pace_has_so_many_bytes() -> None:
 
 def test_a_frame_larger_than_all_of_it_is_sent_once() -> None:
     """It is the first and the last; the client comes back behind it, so it gets on."""
-    ended = Budget(UNPACED, LIMITS).spend(5000)
+    ended = budget_of(UNPACED).spend(5000)
     assert isinstance(ended, ShuttingDown)
     assert ended.limit == "unpaced_bytes"
 
@@ -38,7 +45,7 @@ def test_a_frame_larger_than_all_of_it_is_sent_once() -> None:
 @pytest.mark.parametrize("scope", [PACED, {}])
 def test_other_servers_may_send_for_ever(scope: dict[str, Any]) -> None:
     """Those that follow a version of the specification, and what is no server at all."""
-    budget = Budget(scope, LIMITS)
+    budget = budget_of(scope)
     assert all(budget.spend(10**9) is None for _ in range(100))
 
 
@@ -61,6 +68,32 @@ async def test_a_stream_ends_with_its_last_byte_and_can_be_resumed(kind: dict[st
     told = client.body if kind is STREAM else b"".join(message.get("text", "").encode() for message in client.sent)
     assert b"shutting_down" in told
     assert 2000 <= len(told) < 6000
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [STREAM, UPGRADE, SOCKET])
+async def test_the_place_of_such_a_stream_is_taken_for_a_while(kind: dict[str, Any]) -> None:
+    """What it sent may still be in the server's memory: one more, as soon as it has ended, would be one too many."""
+    limits = Limits(unpaced_bytes=500, streams=1, send_timeout=0.5)
+    client = Held()
+    async with connected(client, {**kind, **UNPACED}, "cursor=earliest", limits=limits) as forum:
+        if kind is SOCKET:
+            client.tell("websocket.receive", text='{"type": "subscribe", "id": "a", "cursor": "earliest"}')
+        await forum.publish_many([draft()] * 10)
+        await client.ended.wait()
+        assert forum.stats()["streams"] == {}
+        assert [await status(forum), await status(forum)] == [429, 429]
+        with anyio.move_on_after(2 * limits.send_timeout):
+            await anyio.sleep_forever()
+        assert await status(forum) == 200
+
+
+async def status(forum: Forum) -> int:
+    """What is answered to somebody who asks for the headers of a stream."""
+    visitor = Held()
+    await forum({**STREAM, "method": "HEAD"}, visitor.receive, visitor.send)
+    visitor.close()
+    return int(visitor.sent[0]["status"])
 
 
 @pytest.mark.anyio
