@@ -21,7 +21,6 @@ from asgi_forum.errors import (
     InvalidEvent,
     MethodNotAllowed,
     NotFound,
-    PayloadTooLarge,
     PublishDisabled,
     ShuttingDown,
     UnsupportedMediaType,
@@ -29,6 +28,7 @@ from asgi_forum.errors import (
 )
 from asgi_forum.filters import Filter
 from asgi_forum.models import ForumEvent, Receipt, parse_events
+from asgi_forum.streams.bodies import ClientGoneError, read_body
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.page import serve_page
 from asgi_forum.streams.refusals import HEADERS, answer_json, answer_nobody, headers_of, refuse_http, refuse_websocket
@@ -42,14 +42,7 @@ __all__ = ["Endpoints", "Publisher", "path_below_mount"]
 Publisher = Callable[[list[ForumEvent]], Awaitable[list[Receipt]]]
 Health = Callable[[], Awaitable[dict[str, Any]]]
 
-_DIGITS = 18
-"""Digits of a length that is certainly too much; Python itself refuses to read numbers of thousands."""
-
 _ADDRESSES = "/stream, /events, /socket, /health and /client.js"
-
-
-class _ClientGoneError(Exception):
-    """The client has left in the middle of its request."""
 
 
 def path_below_mount(scope: Scope) -> str:
@@ -97,7 +90,7 @@ class Endpoints:
                     raise NotFound("/socket takes WebSocket connections only")
                 case path:
                     raise NotFound(f"path: got {quote(path)}, expected one of {_ADDRESSES}")
-        except _ClientGoneError:
+        except ClientGoneError:
             await answer_nobody(scope, send)
         except ForumError as error:
             self.door.running.hub.counters.refusal(error)
@@ -123,11 +116,17 @@ class Endpoints:
         content_type = connection.headers.get("content-type", "")
         if not _is_json(content_type):
             raise UnsupportedMediaType(content_type)
-        document = _parsed(await _body(connection, receive, self.door.running.limits.request_bytes))
+        with self.door.running.transfers.begun() as transfer:
+            document = _parsed(await read_body(connection, receive, self.door.running, transfer))
+            receipts = await self._published(connection, document)
+            status = 200 if all(each.duplicate for each in receipts) else 201
+            await answer_json(scope, send, to_json({"events": receipts}), status=status)
+
+    async def _published(self, connection: HTTPConnection, document: object) -> list[Receipt]:
         events = [event.with_id() for event in parse_events(document)]
         await authorize_publish(self.authorize_publish, connection, events)
         try:
-            receipts = await self.publish(events)
+            return await self.publish(events)
         except InvalidEvent as error:
             raise error if isinstance(document, list) else _without_index(error) from error
         except EventIdConflict as error:
@@ -136,8 +135,6 @@ class Endpoints:
         except ForumClosed as error:
             ids = [str(event.event_id) for event in events]
             raise ShuttingDown(outcome="not_published", event_ids=ids) from error
-        body = to_json({"events": receipts})
-        await answer_json(scope, send, body, status=200 if all(each.duplicate for each in receipts) else 201)
 
     async def _health(self, scope: Scope, send: Send) -> None:
         connection = HTTPConnection(scope)
@@ -164,25 +161,6 @@ def _is_json(content_type: str) -> bool:
     kind, _, parameters = content_type.partition(";")
     charset = parameters.replace(" ", "").lower().partition("charset=")[2].partition(";")[0].strip('"')
     return kind.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8")
-
-
-async def _body(connection: HTTPConnection, receive: Receive, most: int) -> bytes:
-    """Read the request's body, and no more of it than is taken."""
-    too_large = PayloadTooLarge(f"request: expected at most {most} bytes").at("request_bytes")
-    announced = connection.headers.get("content-length", "")
-    if announced.isdecimal() and (len(announced) > _DIGITS or int(announced) > most):
-        raise too_large
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientGoneError
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise too_large
-        more = message.get("more_body", False)
-    return bytes(body)
 
 
 def _parsed(body: bytes) -> object:

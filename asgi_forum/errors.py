@@ -15,6 +15,7 @@ Every error that asgi_forum raises, with its code, HTTP status and WebSocket clo
     │   └── PublishDisabled
     ├── NotFound                    404
     ├── MethodNotAllowed            405
+    ├── RequestTimeout              408  a request that does not come to its end
     ├── EventIdConflict             409  an `event_id` that is taken, with other content
     ├── CursorExpired               410  a page's form of ForumReset
     ├── PayloadTooLarge             413
@@ -68,6 +69,7 @@ __all__ = [
     "Outcome",
     "PayloadTooLarge",
     "PublishDisabled",
+    "RequestTimeout",
     "ResetReason",
     "ShuttingDown",
     "SourceUnavailable",
@@ -226,6 +228,14 @@ class MethodNotAllowed(ForumError):
     def headers(self) -> dict[str, str]:
         """Name the methods that the address takes."""
         return {"allow": ", ".join(self.allow)}
+
+
+class RequestTimeout(ForumError):
+    """The rest of a request's body did not come; nothing of it was published."""
+
+    code: ClassVar[str] = "request_timeout"
+    status: ClassVar[int] = 408
+    close_code: ClassVar[int] = 1008
 
 
 class EventIdConflict(ForumError):

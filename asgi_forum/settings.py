@@ -33,11 +33,14 @@ class Limits:
     frame_bytes, page_bytes: events in one frame of a stream, and in one page; each always holds at least one. A client that reads
         nothing has one frame under way.
     event_bytes, request_bytes: one event encoded, one publish request.
+    transfer_bytes: bodies of publish requests and pages that are under way in this process, all together; further ones get a 429.
+        One alone may always be as large as its own limit allows.
     lookback: entries that `tail=N` looks back over.
     page_scan: entries that one JSON page examines.
     max_lag: matching events that a live reader may be behind before the slow-client policy applies; None: until it leaves the tail.
-    send_timeout: how long a client may accept nothing before its stream is ended. Over SSE that is a piece of about 64 KiB, over a
-        WebSocket a whole frame, which can't be cut: `frame_bytes` in that time is what a slow connection must manage.
+    send_timeout: how long a client may accept nothing before its stream, or its page, is ended, or send nothing of a request. Over
+        SSE that is a piece of about 64 KiB, over a WebSocket a whole frame, which can't be cut: `frame_bytes` in that time is what
+        a slow connection must manage.
     unpaced_bytes: what one stream sends on a server that never says how much its client takes (Daphne); it is ended then, cleanly.
     max_stream_age: after this time, or up to a tenth of it earlier, so that what began together doesn't end together, a stream, a
         connection of `/socket` or a page's wait is ended, cleanly; off by default.
@@ -54,6 +57,7 @@ class Limits:
     page_bytes: int = 2**20
     event_bytes: int = 2**20
     request_bytes: int = 16 * 2**20
+    transfer_bytes: int = 256 * 2**20
     lookback: int = 100_000
     page_scan: int = 20_000
     max_lag: int | None = None

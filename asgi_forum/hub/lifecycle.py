@@ -17,6 +17,7 @@ from asgi_forum.hub.observers import Observer
 from asgi_forum.hub.pump import Pump
 from asgi_forum.hub.signals import Signals
 from asgi_forum.hub.streams import OpenStreams
+from asgi_forum.hub.transfers import Transfers
 from asgi_forum.hub.watchdog import Watchdog
 from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.settings import Limits, OnLag
@@ -39,6 +40,7 @@ class Running:
         self.watchdog: Watchdog = Watchdog(heartbeat)
         self.fanout: Fanout = Fanout()
         self.streams: OpenStreams = OpenStreams(limits)
+        self.transfers: Transfers = Transfers(limits.transfer_bytes)
         self._observers: set[Observer] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stop = anyio.Event()
@@ -62,6 +64,7 @@ class Running:
             "lag": self.hub.lag,
             "channels": len(self.hub.channels),
             "tail_bytes": self.hub.tail.size,
+            "transfer_bytes": self.transfers.under_way,
             "degraded": self.hub.degraded,
         }
 

@@ -40,6 +40,7 @@ _GAUGES = {
     "catch_up_reads": ("catch_up_reads", "Reads of the source that are under way, or wait for their turn."),
     "channels": ("channels", "Different filters that are being read with."),
     "tail_bytes": ("tail_bytes", "Bytes of the newest events that are kept for live streams."),
+    "transfer_bytes": ("transfer_bytes", "Bytes of requests and pages that are under way."),
 }
 
 

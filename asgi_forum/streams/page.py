@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import anyio
@@ -18,8 +19,9 @@ from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.streams import Place
 from asgi_forum.models import StoredEvent
+from asgi_forum.streams.bodies import answer_page
 from asgi_forum.streams.opening import Door, of_age, of_authorization
-from asgi_forum.streams.refusals import answer_json, answer_nobody, refuse_http
+from asgi_forum.streams.refusals import answer_nobody, refuse_http
 from asgi_forum.streams.request import Asked, asked_by_query, asked_wait
 
 __all__ = ["ForumPage", "read_page", "serve_page"]
@@ -66,29 +68,36 @@ class _Turn:
 
 
 async def serve_page(scope: Scope, receive: Receive, send: Send, door: Door) -> None:
-    """Answer `GET /events`."""
+    """Answer `GET /events`. What waits has a place among the open streams, until its client has taken the answer."""
     connection = HTTPConnection(scope)
+    running = door.running
     try:
         asked = asked_by_query(connection, default=EARLIEST)
         wait = asked_wait(connection)
         granted = await door.grant(connection, asked)
         asked = Asked(granted.filter, asked.start, asked.limit)
-        for ending in (of_authorization(granted), of_age(door.running.limits)):
+        for ending in (of_authorization(granted), of_age(running.limits)):
             if ending is not None:  # and a page that was asked to wait does, for a moment at least
                 wait = min(wait, max(ending.at - anyio.current_time(), 0.001))
-        if wait > 0:
-            address = connection.client.host if connection.client else None
-            with door.running.streams.granted("page", address, granted.identity) as place:
-                page = await _waiting_page(receive, door.running, asked, wait, place)
-        else:
-            page = await read_page(door.running, asked)
+        with ExitStack() as stack:
+            transfer = stack.enter_context(running.transfers.begun())
+            place = None
+            if wait > 0:
+                address = connection.client.host if connection.client else None
+                place = stack.enter_context(running.streams.granted("page", address, granted.identity))
+                page = await _waiting_page(receive, running, asked, wait, place)
+            else:
+                page = await read_page(running, asked)
+            if page is None:
+                await answer_nobody(scope, send)
+                return
+            body = page.json
+            del page  # what is sent has no need of the events
+            transfer.add(len(body))
+            await answer_page(scope, send, body, running, place)
     except ForumError as error:
-        door.running.hub.counters.refusal(error)
-        return await refuse_http(scope, send, error)
-    if page is None:
-        await answer_nobody(scope, send)
-    else:
-        await answer_json(scope, send, page.json)
+        running.hub.counters.refusal(error)
+        await refuse_http(scope, send, error)
 
 
 async def _waiting_page(

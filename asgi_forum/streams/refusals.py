@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic_core import to_json
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.errors import ConfigurationError, ForumError, Unavailable
 from asgi_forum.frames import ErrorFrame
@@ -20,6 +20,7 @@ __all__ = [
     "error_body",
     "error_response",
     "headers_of",
+    "json_start",
     "refuse_http",
     "refuse_sse",
     "refuse_websocket",
@@ -58,17 +59,21 @@ def error_body(error: ForumError) -> bytes:
     return to_json({"error": {"code": error.code, "message": error.message, **error.extra()}})
 
 
-async def answer_json(
-    scope: Scope, send: Send, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> None:
-    """Answer with JSON; `HEAD` gets the same headers and no body."""
+def json_start(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Message:
+    """Return the head of an answer with this JSON."""
     length = {"content-type": "application/json", "content-length": str(len(body))}
-    start = {
+    return {
         "type": "http.response.start",
         "status": status,
         "headers": headers_of({**length, **HEADERS, **(headers or {})}),
     }
-    await send(start)
+
+
+async def answer_json(
+    scope: Scope, send: Send, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer with JSON; `HEAD` gets the same headers and no body."""
+    await send(json_start(body, status=status, headers=headers))
     await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Literal
 
 import pytest
 
 from asgi_forum import Limits
 from tests.wire.conftest import OpenBoard
-from tests.wire.exchange import DEADLINE
+from tests.wire.exchange import DEADLINE, Exchange, ask
 from tests.wire.host import Board
 from tests.wire.readers import Frame, Reader, SseReader, WebSocketReader
 
@@ -190,3 +192,82 @@ def test_stopping_does_not_wait_for_a_stuck_client(open_narrow_board: OpenBoard,
     began = time.monotonic()
     board.host.run(board.forum.aclose())
     assert time.monotonic() - began < 4
+
+
+def under_way(board: Board) -> int:
+    """Bytes of requests and pages that are under way."""
+    found: int = board.host.call(board.forum.stats)["transfer_bytes"]
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("query", ["", "&wait=5"])
+def test_a_page_that_nobody_takes_is_given_up(open_narrow_board: OpenBoard, query: str) -> None:
+    """Its bytes count while it is under way, and its place if it waited; the client sees that it has no end."""
+    board = open_narrow_board(limits=Limits(send_timeout=0.4, page_bytes=2**23, transfer_bytes=2**24), heartbeat=1.0)
+    board.fill(900, size=8000)
+    with closing(ask(f"{board.url}/events?limit=1000{query}", receive_buffer=4096)) as connection:
+        wait_until(lambda: under_way(board) > 7_000_000)
+        if query:
+            assert board.host.call(board.forum.stats)["streams"] == {"page": 1}
+        wait_until(lambda: under_way(board) == 0)
+        stats = board.host.call(board.forum.stats)
+        assert stats["endings"] == {"too_slow": 1}
+        assert stats["limits"] == {"send_timeout": 1}
+        wait_until(lambda: board.host.call(board.forum.stats)["streams"] == {})
+        got = 0
+        while piece := connection.recv(65536):
+            got += len(piece)
+    assert got < 7_000_000
+
+
+def test_a_slow_client_gets_the_whole_page(open_narrow_board: OpenBoard) -> None:
+    """It may take longer than the deadline, which is for each piece."""
+    board = open_narrow_board(limits=Limits(send_timeout=0.4, page_bytes=2**23), heartbeat=1.0)
+    board.fill(900, size=8000)
+    with closing(Exchange(f"{board.url}/events?limit=1000", receive_buffer=4096)) as page:
+        began, body = time.monotonic(), b""
+        while piece := page.read():
+            body += piece
+            time.sleep(0.003)
+    assert time.monotonic() - began > 0.8
+    assert len(json.loads(body)["events"]) == 900
+
+
+def test_pages_and_requests_share_a_bound(open_narrow_board: OpenBoard) -> None:
+    """What is over it is refused for now, and told when to come back; it is free when a client has left."""
+    limits = Limits(page_bytes=2**23, transfer_bytes=8_000_000)
+    board = open_narrow_board(limits=limits, allow_publish=True)
+    board.fill(900, size=8000)
+    with closing(ask(f"{board.url}/events?limit=1000", receive_buffer=4096)):
+        wait_until(lambda: under_way(board) > 7_000_000)
+        for answer in (
+            board.get(limit=200),
+            board.post([{"event_type": "a.b", "ticket": "T", "payload": {"x": "y" * 10**6}}]),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_many_connections")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert board.get(limit=1).status_code == 200
+        assert board.host.call(board.forum.stats)["limits"] == {"transfer_bytes": 2}
+    wait_until(lambda: under_way(board) == 0)
+    assert board.get(limit=200).status_code == 200
+
+
+def test_a_request_that_does_not_come_to_its_end_is_refused(open_board: OpenBoard) -> None:
+    """Nothing of it is published, and nothing of it stays."""
+    board = open_board(limits=Limits(send_timeout=0.3), allow_publish=True)
+    headers = [("Content-Type", "application/json"), ("Content-Length", "1000")]
+    with closing(
+        Exchange(f"{board.url}/events", method="POST", headers=headers, body=[b'[{"event_type": "a.b",'])
+    ) as request:
+        assert request.status == 408
+        assert json.loads(request.read_all())["error"]["code"] == "request_timeout"
+    assert under_way(board) == 0
+    assert board.page()["events"] == []
+    assert board.host.call(board.forum.stats)["limits"] == {"send_timeout": 1}
