@@ -29,6 +29,8 @@ _ARRIVALS = 256
 """Pages of the live feed whose time of arrival is known: a reader that is further behind is late, not slow to be sent to."""
 
 
+_NO_ARRIVAL: tuple[int, float | None] = (-1, None)
+
 _FRAMES = 64
 _SHARED = 1.0
 """How many frames of history are kept at most, and for how many seconds, for those who come to the same position next."""
@@ -134,6 +136,7 @@ class Hub:
         self._members: set[Member] = set()
         self._unswept = 0
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
+        self._arrival = _NO_ARRIVAL
         self._history: OrderedDict[tuple[Filter, str, int, str], tuple[float, EventsFrame]] = OrderedDict()
         self._moment: tuple[object, float, LiveFrame | HeartbeatFrame] | None = None
 
@@ -144,14 +147,12 @@ class Hub:
 
     def arrived(self, sequence: int) -> float | None:
         """Return when the live feed brought an entry, by `time.monotonic`; None where that was too long ago, or not so."""
-        if not self._arrivals or sequence <= self._arrivals[0][0]:
-            return None  # of the oldest page that is known nobody knows where it began
-        found = None
-        for through, at in reversed(self._arrivals):
-            if through < sequence:
-                break
-            found = at
-        return found
+        if self._arrival[0] != sequence:
+            self._arrival = (
+                sequence,
+                self._look_up_arrival(sequence),
+            )  # the next one to ask is at the same event, mostly
+        return self._arrival[1]
 
     def live_frame(self, cursor: str | None) -> LiveFrame:
         """Make a `forum.live`; readers that get there in one moment share it."""
@@ -182,6 +183,16 @@ class Hub:
             self._moment = (key, now, make())
         return self._moment[2]
 
+    def _look_up_arrival(self, sequence: int) -> float | None:
+        if not self._arrivals or sequence <= self._arrivals[0][0]:
+            return None  # of the oldest page that is known nobody knows where it began
+        found = None
+        for through, at in reversed(self._arrivals):
+            if through < sequence:
+                break
+            found = at
+        return found
+
     def accept(self, page: Page) -> None:
         """Take a page of the live feed; one that does not continue the tail makes it begin anew, and readers look for themselves."""
         if self.closed:
@@ -198,6 +209,7 @@ class Hub:
         # The end moves before anybody is woken: a reader that finds nothing moves to it.
         self.tail.extend(page.events, page.position)
         self._arrivals.append((page.position.sequence, time.monotonic()))
+        self._arrival = _NO_ARRIVAL
         self._sweep()
         for channel in touched:
             channel.wake()
@@ -209,6 +221,7 @@ class Hub:
         self.tail.restart(at)
         self._arrivals.clear()
         self._arrivals.append((at.sequence, time.monotonic()))
+        self._arrival = _NO_ARRIVAL
         for channel in self.channels:
             channel.restart(at)
         self._unswept = 0

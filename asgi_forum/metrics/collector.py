@@ -86,7 +86,7 @@ class ForumCollector(Collector):
             families.append(gauge)
         up = GaugeMetricFamily("asgi_forum_source_up", "Whether the source can be reached.", labels=["forum"])
         streams = GaugeMetricFamily("asgi_forum_streams", "Open streams.", labels=["forum", "transport"])
-        text = "Seconds from an event's arrival in this process until a live stream was given it."
+        text = "Seconds from an event's arrival in this process until it was sent to a live stream."
         delays = HistogramMetricFamily("asgi_forum_send_delay_seconds", text, labels=["forum"])
         for forum, stats in found.items():
             up.add_metric([forum], 0 if stats["degraded"] else 1)

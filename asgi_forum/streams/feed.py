@@ -57,6 +57,8 @@ class Feed:
     One stream, whatever carries it. `next()` waits for the next frame; it raises the ForumError that ends the stream.
 
     One task at a time. Cancelling `next()` is safe. `close()` when done.
+
+    arrived: when the newest event of a frame came that is being sent to a live reader (`time.monotonic`); call `sent` then.
     """
 
     __slots__ = (
@@ -76,6 +78,7 @@ class Feed:
         "_told_degraded",
         "_turns",
         "_watchdog",
+        "arrived",
         "carrier",
         "reader",
     )
@@ -106,6 +109,7 @@ class Feed:
         self._turns = 0
         self._stepping: anyio.CancelScope | None = None
         self._beginning: anyio.CancelScope | None = None
+        self.arrived: float | None = None
         self.carrier: Carrier | None = None
         self._sender = Sender(hub.limits.send_timeout)
         self.reader: Reader = reader
@@ -140,15 +144,15 @@ class Feed:
         if self.carrier is not None:
             self.carrier.hurry()
 
-    def close(self) -> None:
-        """Let go of the reader, and count how the stream ended. Harmless when closed."""
+    def close(self, *, began: bool = True) -> None:
+        """Let go of the reader; count how the stream ended, unless it never `began` (and was refused). Harmless when closed."""
         self._watchdog.forget(self)
         self.reader.close()
+        ended, was_open, self._open = self._ended, self._open, False
         if (
-            self._open and self._ended is not None and not isinstance(self._ended, ForumClosed)
+            was_open and began and ended is not None and not isinstance(ended, ForumClosed)
         ):  # which is the host's own doing
-            self._hub.counters.ending(self._ended)
-        self._open = False
+            self._hub.counters.ending(ended)
 
     def check(self, now: float) -> None:
         """Look at the clock: the watchdog calls this a few times in each heartbeat."""
@@ -249,6 +253,12 @@ class Feed:
                 frame = self._heartbeat()
         return self._stamp(frame, now)
 
+    def sent(self) -> None:
+        """Note that the last frame was sent, and how long after its newest event arrived in this process."""
+        if self.arrived is not None:
+            self._hub.counters.delays.add(time.monotonic() - self.arrived)
+            self.arrived = None
+
     async def send(self, send: Callable[[], Awaitable[None]]) -> None:
         """
         Send a frame, or a piece of one, under the send deadline.
@@ -312,7 +322,7 @@ class Feed:
             self._ended = self._ended or self._budget.spend(frame.size)
         if isinstance(frame, EventsFrame):
             counters.delivered += len(frame.events)
-            if self.reader.live and (arrived := self._hub.arrived(frame.events[-1].sequence)) is not None:
-                counters.delays.add(time.monotonic() - arrived)
+            if self.reader.live:
+                self.arrived = self._hub.arrived(frame.events[-1].sequence)
         self._turns += 1
         return frame

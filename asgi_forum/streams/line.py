@@ -146,6 +146,8 @@ class Line(ABC):
     def sent(self) -> None:
         """Wait for the next frame, or for a turn where there is one already, or the end."""
         self._suspended = 0
+        if self._feed.arrived is not None:
+            self._feed.sent()
         if not self._done:
             if self._feed.reader.behind or self._feed.ended is not None:
                 self._fanout.enqueue(self)
@@ -165,6 +167,7 @@ class Line(ABC):
     async def work(self) -> None:
         """Send frame by frame until there is none to be had."""
         frames = 0
+        self._feed.sent()  # what was being sent when the fan-out left this stream behind
         try:
             while not self._done:
                 self._since = math.inf
@@ -173,6 +176,7 @@ class Line(ABC):
                     frames += 1
                     self._since = self._fanout.now()
                     await self.write(frame)
+                    self._feed.sent()
                 elif self._suspended < _STAY:
                     return
                 else:

@@ -48,7 +48,7 @@ class Door:
             try:
                 await feed.begin()
             except BaseException:
-                feed.close()
+                feed.close(began=False)
                 raise
         return feed
 

@@ -10,10 +10,17 @@ import anyio
 
 from asgi_forum.errors import TooSlow
 
-__all__ = ["FAREWELL", "Sender"]
+__all__ = ["FAREWELL", "Sender", "begun"]
 
 FAREWELL = 1.0
 """Seconds that a goodbye may take, and what is under way before it: a client that reads nothing does not take that either."""
+
+
+async def begun(seconds: float, begin: Callable[[], Awaitable[None]]) -> bool:
+    """Begin an answer, which a client takes at once or, where its connection is stuck, not at all; whether it did in these seconds."""
+    with anyio.move_on_after(seconds) as scope:
+        await begin()
+    return not scope.cancelled_caught
 
 
 class Sender:

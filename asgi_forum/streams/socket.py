@@ -33,7 +33,7 @@ from asgi_forum.streams.opening import Door, of_age
 from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import Asked, asked_by_message
-from asgi_forum.streams.sender import Sender
+from asgi_forum.streams.sender import Sender, begun
 from asgi_forum.streams.websocket import GoneError, accept, farewell, receive_message, send_text
 
 __all__ = ["serve_socket"]
@@ -59,7 +59,9 @@ async def serve_socket(scope: Scope, receive: Receive, send: Send, door: Door, o
         with door.running.streams.admitted("websocket", address) as place:
             if door.authorize is None:
                 place.claim(None)  # everybody may read
-            await accept(receive, send)
+            if not await begun(door.running.limits.send_timeout, partial(accept, receive, send)):
+                door.running.hub.counters.ending(TooSlow().at("send_timeout"))
+                return
             await _Socket(connection, receive, send, door, place).run()
     except GoneError:
         return
@@ -211,6 +213,7 @@ class _Socket:
                     found = feed.look(anyio.current_time())
                     if found is not None and found is not Look.WAITS:
                         await self._send_now(found.text_for(subscription_id))
+                        feed.sent()
                         continue
                 if found is None:
                     await feed.reader.wait()
@@ -230,6 +233,7 @@ class _Socket:
             frame = await feed.turn()
             if frame is not None:
                 await self._say_frame(subscription_id, frame)
+                feed.sent()
                 return
         finally:
             self._ahead.give_back(feed.reader)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.cursor import LATEST
-from asgi_forum.errors import ForumError
+from asgi_forum.errors import ForumError, TooSlow
 from asgi_forum.frames import ErrorFrame, Frame
 from asgi_forum.hub.fanout import Fanout
 from asgi_forum.streams.feed import Feed
@@ -17,7 +18,7 @@ from asgi_forum.streams.line import Line
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import SSE_HEADERS, headers_of, refuse_sse, retry_line
 from asgi_forum.streams.request import asked_by_query
-from asgi_forum.streams.sender import FAREWELL
+from asgi_forum.streams.sender import FAREWELL, begun
 
 __all__ = ["chunks", "farewell", "serve_sse"]
 
@@ -37,9 +38,9 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
                 return
             feed = await door.opened(asked, granted, scope, place)
             try:
-                await send(start)
-                # At once, before there is anything to say: some servers send the headers only with the first chunk.
-                await send({"type": "http.response.body", "body": retry_line(), "more_body": True})
+                if not await begun(feed.send_timeout, partial(_begin, send, start)):
+                    feed.end(TooSlow().at("send_timeout"))
+                    return
                 line = _SseLine(door.running.fanout, feed, receive, send)
                 del connection, asked, granted, start  # a stream may be open for days, and cost no more than it needs
                 if (ended := await line.serve()) is not None:
@@ -49,6 +50,12 @@ async def serve_sse(scope: Scope, receive: Receive, send: Send, door: Door) -> N
     except ForumError as error:
         door.running.hub.counters.refusal(error)
         await refuse_sse(scope, send, error)
+
+
+async def _begin(send: Send, start: Message) -> None:
+    await send(start)
+    # At once, before there is anything to say: some servers send the headers only with the first chunk.
+    await send({"type": "http.response.body", "body": retry_line(), "more_body": True})
 
 
 class _SseLine(Line):
@@ -93,5 +100,6 @@ async def chunks(feed: Feed) -> AsyncIterator[bytes]:
         while True:
             for piece in (await feed.next()).sse_pieces:
                 yield piece
+            feed.sent()
     except ForumError as error:
         yield ErrorFrame.of(error).sse

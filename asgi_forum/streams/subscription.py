@@ -110,9 +110,11 @@ class ForumSubscription:
             raise ForumClosed("this subscription is not open")
         with self._guard:
             if self._reset is not None:
-                frame, self._reset = self._reset, None
-                return frame
+                reset, self._reset = self._reset, None
+                return reset
             try:
-                return await feed.next()
+                frame = await feed.next()
+                feed.sent()
             except ShuttingDown as error:
                 raise ForumClosed("the forum is stopping") from error
+            return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from starlette.requests import HTTPConnection
@@ -10,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from asgi_forum.auth import OriginPolicy
 from asgi_forum.cursor import LATEST
-from asgi_forum.errors import ForumError, PayloadTooLarge
+from asgi_forum.errors import ForumError, PayloadTooLarge, TooSlow
 from asgi_forum.frames import ErrorFrame, Frame
 from asgi_forum.hub.fanout import Fanout
 from asgi_forum.streams.feed import Feed
@@ -18,7 +19,7 @@ from asgi_forum.streams.line import Line
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.refusals import refuse_websocket
 from asgi_forum.streams.request import asked_by_query
-from asgi_forum.streams.sender import FAREWELL
+from asgi_forum.streams.sender import FAREWELL, begun
 
 __all__ = ["MAX_MESSAGE", "GoneError", "accept", "farewell", "receive_message", "send_text", "serve_websocket"]
 
@@ -41,7 +42,9 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, door: Door
         with door.running.streams.granted("websocket", address, granted.identity) as place:
             feed = await door.opened(asked, granted, scope, place)
             try:
-                await accept(receive, send)
+                if not await begun(feed.send_timeout, partial(accept, receive, send)):
+                    feed.end(TooSlow().at("send_timeout"))
+                    return
                 line = _WebSocketLine(door.running.fanout, feed, receive, send)
                 del connection, asked, granted  # a stream may be open for days, and cost no more than it needs
                 await _serve(line, feed, send)

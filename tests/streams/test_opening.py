@@ -151,6 +151,7 @@ async def test_opening_ends_when_the_forum_stops(when: str) -> None:
                 with pytest.raises(ShuttingDown):
                     await Door(running, None).opened(Asked(Filter(), LATEST, 10), Subscription(Filter()), {}, place)
         assert running.hub._members == set()  # pyright: ignore[reportPrivateUsage]  # nobody else can tell
+        assert running.stats()["endings"] == {}  # it never was a stream: whoever asked is refused
         source.speak()
 
 

@@ -14,7 +14,7 @@ from asgi_forum.errors import TooSlow
 from asgi_forum.streams.sender import FAREWELL, Sender
 from tests.events import draft
 from tests.hub.bench import until
-from tests.streams.held import STREAM, UPGRADE, Held, connected, publish
+from tests.streams.held import SOCKET, STREAM, UPGRADE, Held, connected, publish
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +39,37 @@ async def test_what_is_taken_in_time_is_sent() -> None:
     await sender.send(slow)
     assert not sender.busy
     sender.check(anyio.current_time() + 1000)
+
+
+@pytest.mark.parametrize("kind", [STREAM, UPGRADE, SOCKET])
+async def test_who_does_not_even_take_the_beginning_is_given_up(kind: dict[str, Any]) -> None:
+    """The connection may have been stuck before; nothing else is sent, for nobody knows what was written of it."""
+    client = Held()
+    client.hold()
+    async with connected(client, kind, limits=STUCK) as forum:
+        await client.ended.wait()
+        assert client.sent == []
+        assert (forum.stats()["streams"], forum.stats()["endings"]) == ({}, {"too_slow": 1})
+        assert forum.stats()["limits"] == {"send_timeout": 1}
+
+
+@pytest.mark.parametrize("kind", [STREAM, UPGRADE, SOCKET])
+async def test_a_delay_lasts_until_the_frame_was_taken(kind: dict[str, Any]) -> None:
+    """From the arrival of its newest event in this process: a client that takes its time is seen in the histogram."""
+    client = Held()
+    async with connected(client, kind) as forum:
+        if kind is SOCKET:
+            client.tell("websocket.receive", text='{"type": "subscribe", "id": "a"}')
+        await until(lambda: b"forum.live" in client.body or "forum.live" in str(client.sent))
+        await anyio.wait_all_tasks_blocked()
+        client.hold()
+        await publish(forum)
+        assert forum.stats()["delays"]["seconds"] == 0
+        with anyio.move_on_after(0.3):
+            await anyio.sleep_forever()
+        client.release()
+        await until(lambda: forum.stats()["delays"]["seconds"] >= 0.3)
+        assert sum(forum.stats()["delays"]["counts"]) == 1
 
 
 @pytest.mark.parametrize("when", ["before", "while"])
