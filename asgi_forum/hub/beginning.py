@@ -85,6 +85,11 @@ class LookBack:
             await anyio.lowlevel.checkpoint()
         return self._at, end
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether it did not look at all there is, and did not find what was asked for."""
+        return self._left <= 0 < self._missing and self._at.sequence > 0
+
     def _begin(self, end: Cursor) -> Cursor:
         self._at, self._missing, self._left = end, self._count, self._lookback
         return end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from operator import attrgetter
 from typing import Protocol
@@ -26,6 +26,10 @@ class Waiter(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Whoever counts something else."""
+
+
 def take(events: list[StoredEvent], first: int, limit: int, max_bytes: int) -> list[StoredEvent]:
     """Return at most `limit` events from an index on, as many as `max_bytes` of JSON holds, but one at least."""
     size, end = 0, min(first + limit, len(events))
@@ -43,7 +47,8 @@ class Channel:
     Complete after the sequence `start`: that of `origin`, the tail's end when the channel began, until matching events leave the tail.
     newest: the sequence of its newest event, or of `origin`.
 
-    Its readers share what is cut from it: the frame at one position is made, and encoded, once.
+    Its readers share what is cut from it: the frame at one position is made, and encoded, once. `when_cut` is called for each that
+    holds fewer events than it might, because of their bytes.
     """
 
     __slots__ = (
@@ -52,6 +57,7 @@ class Channel:
         "_events",
         "_floor",
         "_frame",
+        "_when_cut",
         "filter",
         "idle",
         "newest",
@@ -60,7 +66,8 @@ class Channel:
         "start",
     )
 
-    def __init__(self, keep: Filter, origin: Cursor) -> None:
+    def __init__(self, keep: Filter, origin: Cursor, when_cut: Callable[[], None] = _nothing) -> None:
+        self._when_cut = when_cut
         self.filter: Filter = keep
         self.origin: Cursor = origin
         self._floor = origin
@@ -115,6 +122,8 @@ class Channel:
         key = (self._events[first].sequence, limit, max_bytes)
         if self._frame is None or self._frame[0] != key:
             events = take(self._events, first, limit, max_bytes)
+            if len(events) < min(limit, len(self._events) - first):
+                self._when_cut()
             self._frame = (key, EventsFrame(events, events[-1].cursor))
         return self._frame[1]
 
@@ -140,9 +149,10 @@ class Channels:
     match, and hardly any other, however many there are.
     """
 
-    __slots__ = ("_by", "_channels")
+    __slots__ = ("_by", "_channels", "_when_cut")
 
-    def __init__(self) -> None:
+    def __init__(self, when_cut: Callable[[], None] = _nothing) -> None:
+        self._when_cut = when_cut
         self._channels: dict[Filter, Channel] = {}
         self._by: dict[_Kind, dict[_Values, list[Channel]]] = {}
 
@@ -156,7 +166,7 @@ class Channels:
         """Return the filter's channel, one reader richer; a new one begins at the tail's end."""
         channel = self._channels.get(keep)
         if channel is None:
-            channel = self._channels[keep] = Channel(keep, end)
+            channel = self._channels[keep] = Channel(keep, end, self._when_cut)
             kind, places = _places(keep)
             for place in places:
                 self._by.setdefault(kind, {}).setdefault(place, []).append(channel)

@@ -129,7 +129,7 @@ class Hub:
         self.degraded: bool = False
         self.recoveries: int = 0
         self.counters: Counters = Counters()
-        self.channels: Channels = Channels()
+        self.channels: Channels = Channels(self._cut)
         self.reads: SharedReads = SharedReads(source, limits.catch_up_reads, limits.tail_bytes)
         self.tail: Tail = Tail(limits.tail_bytes, self._dropped)
         self.closed: bool = False
@@ -269,6 +269,9 @@ class Hub:
             return page.anchor == str(end)
         # The entry at our end is not retained. Nothing lies between where nothing after it was trimmed.
         return page.start.sequence <= end.sequence <= page.position.sequence
+
+    def _cut(self) -> None:
+        self.counters.limit("frame_bytes")
 
     def _dropped(self, event: StoredEvent) -> None:
         self._unswept += cost(event)

@@ -137,6 +137,8 @@ class Running:
                     tasks.start_soon(observer.wait_idle)
             for observer in tuple(self._observers):
                 await observer.wait_idle()  # also what came while streams were leaving
+        if scope.cancelled_caught:
+            self.hub.counters.limit("stop_after")
         if scope.cancelled_caught and (late := sum(not observer.settled for observer in self._observers)):
             logger.warning(
                 "asgi_forum.observers_cut: %d observers had events left after %g s", late, self.limits.stop_after

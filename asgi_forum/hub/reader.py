@@ -390,6 +390,8 @@ class Reader:
                 continue
             size += len(event.json)
             if events and (len(events) == limit or size > self._room):
+                if len(events) < limit and self._room == self._hub.limits.frame_bytes:
+                    self._hub.counters.limit("frame_bytes")
                 reached = Cursor.parse(events[-1].cursor)
                 break
             events.append(event)
@@ -414,6 +416,8 @@ class Reader:
         )
         self._end = end.sequence
         self._position = at
+        if self._search.gave_up:
+            self._hub.counters.limit("lookback")
 
     def _leave_channel(self) -> None:
         if self._channel is not None:

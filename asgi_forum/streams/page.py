@@ -165,6 +165,8 @@ async def _filled(running: Running, reader: Reader, turn: _Turn, limit: int, dea
             room -= sum(len(event.json) for event in frame.events)
         full = len(events) >= limit or room <= 0 or reader.examined >= limits.page_scan
         cursor = reader.cursor
+        if cursor is not None and full and len(events) < limit:
+            running.hub.counters.limit("page_bytes" if room <= 0 else "page_scan")
         if cursor is not None and (full or (over and reader.idle)):
             return ForumPage(events, cursor, not reader.at_end)
         if reader.idle:

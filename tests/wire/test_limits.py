@@ -139,6 +139,29 @@ def test_twice_as_much_as_a_frame_or_the_tail_holds(open_board: OpenBoard) -> No
         reader = board.open(transport, cursor="earliest")
         assert [event["sequence"] for event in reader.take(40)] == list(range(1, 41))
         assert all(len(json.dumps(frame)) < 6000 for frame in reader.frames)
+    assert hits(board)["frame_bytes"] >= 3
+
+
+def test_twice_as_much_as_a_page_or_a_search_looks_at(open_board: OpenBoard) -> None:
+    """A page ends there, and is followed by another; `tail` finds what lies within. Each time is counted."""
+    limits = Limits(page_bytes=20_000, page_scan=200, lookback=50)
+    board = open_board(limits=limits)
+    board.fill(40, size=1000, ticket="large")
+    board.fill(300)
+    assert len(board.page(ticket="large")["events"]) < 40
+    assert hits(board) == {"page_bytes": 1}
+    assert board.page(ticket="none", cursor="earliest")["has_more"]
+    assert hits(board) == {"page_bytes": 1, "page_scan": 1}
+    assert board.open("sse", ticket="large", tail=10).take(0) == []
+    assert board.page(tail=10, ticket="T-1")["events"]
+    wait_for_hits(board, {"page_bytes": 1, "page_scan": 1, "lookback": 1})
+
+
+def wait_for_hits(board: Board, expected: dict[str, int]) -> None:
+    """Wait until limits were reached so often."""
+    deadline = time.monotonic() + DEADLINE
+    while hits(board) != expected:
+        assert time.monotonic() < deadline, hits(board)
 
 
 def test_twice_as_many_reads_of_the_source(open_board: OpenBoard) -> None:
