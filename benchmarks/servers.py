@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMMANDS", "Served", "serve"]
+__all__ = ["COMMANDS", "Served", "processor_time", "serve"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -49,7 +49,7 @@ class Served:
 
     def cpu(self) -> float:
         """Seconds of processor time that it has used, its children's included."""
-        return sum(_cpu(process) for process in self._processes())
+        return sum(processor_time(process) for process in self._processes())
 
     def memory(self) -> int:
         """Bytes that it holds in memory, its children's included."""
@@ -130,6 +130,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _cpu(process: int) -> float:
+def processor_time(process: int) -> float:
+    """Return the seconds of processor time that another process has used."""
     # The processor clock of another process, as clock_getcpuclockid(3) makes it up: /proc counts in hundredths of a second.
     return time.clock_gettime(~process << 3 | 2)

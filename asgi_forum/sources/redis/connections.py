@@ -104,7 +104,8 @@ class Connections:
         async with self._place_in_time():
             generation = self._generation
             try:
-                async with self._connection() as connection:
+                # A read that waits is begun anew where it fails; that its connection is there the one before it has just shown.
+                async with self._connection(ask=not patience) as connection:
                     packed = b"".join([_pack(tuple(each)) for each in commands])
                     with anyio.fail_after(self._timeout) as clock:
                         await connection.send_packed_command(packed, check_health=False)
@@ -165,9 +166,9 @@ class Connections:
             self._limit.release()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[AbstractConnection]:
+    async def _connection(self, *, ask: bool) -> AsyncGenerator[AbstractConnection]:
         generation = self._generation  # before the wait: what is forgotten meanwhile is not kept
-        connection = await self._take()
+        connection = await self._take(ask=ask)
         whole = False
         try:
             yield connection
@@ -178,12 +179,12 @@ class Connections:
             else:
                 await cut_off(connection)
 
-    async def _take(self) -> AbstractConnection:
+    async def _take(self, *, ask: bool) -> AbstractConnection:
         while self._idle:
             connection = self._idle.pop()
             usable = False
             try:
-                usable = connection.is_connected and not await _stale(connection)
+                usable = connection.is_connected and not (ask and await _stale(connection))
             finally:
                 # Whoever is cancelled while asking has taken it out already: nobody else would close it.
                 if not usable:
