@@ -216,7 +216,28 @@ class Forum:
         PayloadTooLarge, EventIdConflict, SourceUnavailable (its `outcome` says whether the event may have got in), ForumClosed.
         Cancelling leaves it open whether the event got in.
         """
-        given = {name: value for name, value in locals().items() if name not in ("self", "wait") and value is not None}
+        given: dict[str, Any] = {"event_type": event_type, "ticket": ticket, "payload": payload}
+        # One after the other: a loop over all of them would take longer than checking the event.
+        if thread_id is not None:
+            given["thread_id"] = thread_id
+        if run_id is not None:
+            given["run_id"] = run_id
+        if agent_name is not None:
+            given["agent_name"] = agent_name
+        if actor_type is not None:
+            given["actor_type"] = actor_type
+        if actor_name is not None:
+            given["actor_name"] = actor_name
+        if correlation_id is not None:
+            given["correlation_id"] = correlation_id
+        if causation_id is not None:
+            given["causation_id"] = causation_id
+        if event_id is not None:
+            given["event_id"] = event_id
+        if event_version is not None:
+            given["event_version"] = event_version
+        if occurred_at is not None:
+            given["occurred_at"] = occurred_at
         return (await self.publish_many([make_event(**given)], wait=wait))[0]
 
     async def publish_many(self, events: Sequence[ForumEvent], *, wait: float = 0.0) -> list[Receipt]:
@@ -230,7 +251,7 @@ class Forum:
         _check_wait(wait)
         running = await self._lifecycle.ensure()
         receipts = await publish(self._writable, encode_events(events, self._limits.event_bytes), wait=wait)
-        duplicates = sum(receipt.duplicate for receipt in receipts)
+        duplicates = sum([receipt.duplicate for receipt in receipts])
         running.hub.counters.published += len(receipts) - duplicates
         running.hub.counters.duplicates += duplicates
         return receipts

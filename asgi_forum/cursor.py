@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -21,6 +21,7 @@ UNCHECKED = "-"
 """The check of a position whose own entry is not retained (or never was): no entry has it."""
 
 _CURSOR = re.compile(r"([A-Za-z0-9_-]{1,32})\.(0|[1-9][0-9]{0,18})\.([A-Za-z0-9_-]{1,32})")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _NUMBER = re.compile(r"[0-9]{1,128}")
 
 
@@ -79,7 +80,7 @@ class CursorKey:
         """Return the cursor just after the entry `raw` (its bytes as the source keeps them) at `sequence`."""
         mac = self._hash.copy()
         mac.update(b"%d:%b" % (sequence, raw))
-        return Cursor(self.epoch, sequence, urlsafe_b64encode(mac.digest()).decode())
+        return Cursor(self.epoch, sequence, b2a_base64(mac.digest(), newline=False).translate(_URL_SAFE).decode())
 
     def bare(self, sequence: int) -> Cursor:
         """Return the cursor of a position whose own entry is not retained."""

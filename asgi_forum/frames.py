@@ -11,7 +11,8 @@ from pydantic_core import to_json
 
 from asgi_forum.cursor import Cursor
 from asgi_forum.errors import ForumError, ResetReason
-from asgi_forum.models import StoredEvent, rfc3339, utc_now
+from asgi_forum.models import StoredEvent
+from asgi_forum.stamps import utc_text
 
 __all__ = [
     "PIECE",
@@ -29,10 +30,6 @@ Mode = Literal["push", "heartbeat"]
 
 PIECE = 64 * 1024
 """The bytes that are sent at once, where a frame can be cut: a client that takes that much in time is not stuck."""
-
-
-def _now() -> str:
-    return rfc3339(utc_now())
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class EventsFrame(_Encoded):
     type: ClassVar[str] = "forum.events"
     events: Sequence[StoredEvent]
     next_cursor: str
-    sent_at: str = field(default_factory=_now)
+    sent_at: str = field(default_factory=utc_text)
 
     @cached_property
     def _rest(self) -> bytes:
@@ -129,7 +126,7 @@ class LiveFrame(_Encoded):
     type: ClassVar[str] = "forum.live"
     mode: Mode
     next_cursor: str | None
-    sent_at: str = field(default_factory=_now)
+    sent_at: str = field(default_factory=utc_text)
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class HeartbeatFrame(_Encoded):
     type: ClassVar[str] = "heartbeat"
     next_cursor: str | None
     degraded: bool | None = None
-    sent_at: str = field(default_factory=_now)
+    sent_at: str = field(default_factory=utc_text)
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ class ResetFrame(_Encoded):
     type: ClassVar[str] = "forum.reset"
     reason: ResetReason
     next_cursor: str
-    sent_at: str = field(default_factory=_now)
+    sent_at: str = field(default_factory=utc_text)
 
 
 @dataclass(frozen=True)

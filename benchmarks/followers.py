@@ -95,7 +95,9 @@ def alone(rows: Rows, url: str, publisher: Publisher, events: int) -> None:
                 publisher.append(stream, 3 * burst, burst)
                 cpu = processor_time(process)
                 publisher.append(stream, events, burst)
-                rows[f"{name}, {'bare' if stream == BARE else 'forum'}"].append((processor_time(process) - cpu) / events * 1e6)
+                rows[f"{name}, {'bare' if stream == BARE else 'forum'}"].append(
+                    (processor_time(process) - cpu) / events * 1e6
+                )
 
 
 def deliveries(rows: Rows, name: str, server: Served, append: object, subscribers: int, events: int) -> None:
@@ -138,14 +140,18 @@ def main() -> None:
             alone(rows, server.url, publisher, given.events)
             read(rows, server.url, publisher, given.subscribers)
     found = {name: statistics.median(values) for name, values in rows.items()}
-    print("| µs of CPU an event, in a process that follows the log | bare loop | forum | ratio |\n| --- | --- | --- | --- |")
+    print(
+        "| µs of CPU an event, in a process that follows the log | bare loop | forum | ratio |\n| --- | --- | --- | --- |"
+    )
     for name in ("one at a time", f"bursts of {BURST}"):
         bare, ours = found[f"{name}, bare"], found[f"{name}, forum"]
         print(f"| {name}, nobody reads | {bare:.1f} | {ours:.1f} | {ours / bare:.2f} |")
     bare = found["one at a time, bare"]
     for kind, says in (("sse", "SSE"), ("ws", "WebSocket")):
         extra = found[f"redis, {kind}"] - found[f"memory, {kind}"]
-        print(f"| {given.subscribers} read over {says}: beyond what it costs in memory | {bare:.1f} | {extra:.1f} | {extra / bare:.2f} |")
+        print(
+            f"| {given.subscribers} read over {says}: beyond what it costs in memory | {bare:.1f} | {extra:.1f} | {extra / bare:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -13,16 +13,17 @@ import asgi_forum
 
 ROOT = Path(asgi_forum.__file__).parent
 
-VALUES = ("errors", "logs", "models", "cursor", "filters", "frames", "settings")
+VALUES = ("errors", "logs", "stamps", "models", "cursor", "filters", "frames", "settings")
 """The modules that the rest is built of; they know nothing of it."""
 
 TABLE: dict[str, tuple[str, ...]] = {
     "errors": (),
     "logs": (),
-    "models": ("errors",),
+    "stamps": (),
+    "models": ("errors", "stamps"),
     "cursor": ("errors",),
     "filters": ("errors", "models"),
-    "frames": ("errors", "models", "cursor"),
+    "frames": ("errors", "stamps", "models", "cursor"),
     "settings": ("errors",),
     "sources": (*VALUES, "sources"),
     "hub": (*VALUES, "sources.base", "hub"),

@@ -13,7 +13,8 @@ from asgi_forum.client.connection import USER_AGENT
 from asgi_forum.client.libraries import httpx2
 from asgi_forum.client.refusals import Unreachable, refusal, unexpected, unreachable
 from asgi_forum.errors import ForumError, InvalidEvent, Outcome, Unavailable
-from asgi_forum.models import ForumEvent, Receipt, parse_events, rfc3339
+from asgi_forum.models import ForumEvent, Receipt, parse_events
+from asgi_forum.stamps import rfc3339
 
 __all__ = ["Event", "encode_event", "health", "publish", "read"]
 

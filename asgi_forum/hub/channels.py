@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import product
 from operator import attrgetter
 from typing import Protocol
@@ -187,16 +188,25 @@ class Channels:
                 if not self._by[kind]:
                     del self._by[kind]
 
-    def matching(self, keys: Keys) -> Iterator[Channel]:
-        """Yield the channels that an event belongs to, each once."""
+    def matching(self, keys: Keys) -> list[Channel]:
+        """Return the channels that an event belongs to, each once."""
+        found: list[Channel] = []
         ticket, run_id, thread_id, event_type = keys.folded
-        words = event_type.split(".")
         for (by_thread, by_ticket, by_run, by_type), index in self._by.items():
             head = (thread_id if by_thread else None, ticket if by_ticket else None, run_id if by_run else None)
-            for count in range(1, len(words) + 1) if by_type else (0,):
-                for channel in index.get((*head, ".".join(words[:count]) if by_type else None), ()):
-                    if channel.filter.matches(keys):
-                        yield channel
+            for within in _above(event_type) if by_type else _ANY:
+                found += [each for each in index.get((*head, within), ()) if each.filter.matches(keys)]
+        return found
+
+
+_ANY = (None,)
+
+
+@lru_cache(maxsize=256)
+def _above(event_type: str) -> tuple[str, ...]:
+    """Return a type, and all above it: `a`, `a.b` and `a.b.c` of `a.b.c`."""
+    words = event_type.split(".")
+    return tuple(".".join(words[:count]) for count in range(1, len(words) + 1))
 
 
 _Kind = tuple[bool, bool, bool, bool]

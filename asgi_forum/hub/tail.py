@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
@@ -17,8 +17,15 @@ OVERHEAD = 1024
 """Bytes of Python objects around an event's JSON, generously (measured: 700 to 900 on CPython 3.11 to 3.13)."""
 
 
-_Index = dict[str, list[int]]
-"""Sequences by a value that events have, in order."""
+_Index = defaultdict[str, list[int]]
+"""Sequences by a value that events have, in order; for a while also those of events that have left."""
+
+_FEW = 100
+
+
+def _empty() -> tuple[_Index, _Index, _Index]:
+    return defaultdict(list), defaultdict(list), defaultdict(list)
+
 
 EVERYTHING = Filter()
 
@@ -36,7 +43,7 @@ class Tail:
     the sequence just before the log's own earliest entry, as last heard of.
     """
 
-    __slots__ = ("_dropped", "_events", "_index", "_max_bytes", "_size", "end", "retained", "start")
+    __slots__ = ("_dropped", "_events", "_gone", "_index", "_max_bytes", "_size", "end", "retained", "start")
 
     def __init__(self, max_bytes: int, dropped: Callable[[StoredEvent], None]) -> None:
         self._max_bytes = max_bytes
@@ -44,7 +51,8 @@ class Tail:
         self._size = 0
         # Not a plain dictionary, which would look for its first item among all that went before.
         self._events: OrderedDict[int, StoredEvent] = OrderedDict()
-        self._index: tuple[_Index, _Index, _Index] = ({}, {}, {})
+        self._index: tuple[_Index, _Index, _Index] = _empty()
+        self._gone = 0
         self.retained: int = 0
         self.start: Cursor | None = None
         self.end: Cursor | None = None
@@ -57,32 +65,44 @@ class Tail:
     def restart(self, at: Cursor) -> None:
         """Forget all; from now on the tail is complete after `at`."""
         self._events.clear()
-        self._index = ({}, {}, {})
-        self._size = 0
+        self._index = _empty()
+        self._size = self._gone = 0
         self.start = self.end = at
 
     def extend(self, events: Sequence[StoredEvent], end: Cursor) -> None:
         """Append what follows `end`, up to a new end; the oldest events go where the bound is reached, the newest one stays."""
+        tickets, runs, threads = self._index
         for event in events:
-            self._events[event.sequence] = event
-            self._size += cost(event)
-            for index, value in zip(self._index, event.keys.folded, strict=False):
-                if value is not None:
-                    index.setdefault(value, []).append(event.sequence)
+            sequence = event.sequence
+            self._events[sequence] = event
+            self._size += len(event.json) + OVERHEAD
+            ticket, run_id, thread_id, _ = event.keys.folded
+            tickets[ticket].append(sequence)
+            if run_id is not None:
+                runs[run_id].append(sequence)
+            if thread_id is not None:
+                threads[thread_id].append(sequence)
         self.end = end
         dropped: StoredEvent | None = None
         while self._size > self._max_bytes and len(self._events) > 1:
             _, dropped = self._events.popitem(last=False)
             self._size -= cost(dropped)
             self._dropped(dropped)
-            for index, value in zip(self._index, dropped.keys.folded, strict=False):
-                if value is not None:
-                    index[value].pop(0)
-                    if not index[value]:
-                        del index[value]
+            self._gone += 1
         if dropped is not None:
+            if self._gone > len(self._events) + _FEW:
+                self._forget(dropped.sequence)
             # Every number below the first kept one is behind us: a hole in the log leaves none to wait for.
             self.start = Cursor(end.epoch, dropped.sequence, dropped.cursor.rpartition(".")[2])
+
+    def _forget(self, through: int) -> None:
+        """Take what has left the tail out of the index too: in strides, for each alone would cost as much as appending it."""
+        self._gone = 0
+        for index in self._index:
+            for value, sequences in tuple(index.items()):
+                del sequences[: bisect_right(sequences, through)]
+                if not sequences:
+                    del index[value]
 
     def belongs(self, position: Cursor) -> bool:
         """Whether a position is one of the log that the tail is of."""

@@ -130,7 +130,7 @@ class MemorySource:
     def _known(self, entries: Sequence[Entry]) -> dict[str, StoredEvent | Trace]:
         """Find the entries whose id is there already; EventIdConflict where one has other content."""
         known: dict[str, StoredEvent | Trace] = {}
-        here: dict[str, StoredEvent] = {}
+        here: dict[str, Entry] = {}
         for index, entry in enumerate(entries):
             event_id = entry.event_id
             sequence = self._ids.get(event_id)
@@ -140,9 +140,9 @@ class MemorySource:
                 known[event_id] = found
                 fields = found.conflicts(entry) if isinstance(found, Trace) else entry.conflicts(found)
             elif event_id in here:
-                fields = entry.conflicts(here[event_id])
-            elif len(entries) > 1:
-                here[event_id] = StoredEvent.stored(entry, 0, "")
+                fields = entry.conflicts(StoredEvent.stored(here[event_id], 0, ""))
+            else:
+                here[event_id] = entry
             if fields:
                 raise EventIdConflict(event_id, fields, index)
         return known

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
-from asgi_forum.models import Entry, StoredEvent, canonical
+from asgi_forum.models import Entry, StoredEvent, canonical, is_plain
 
 __all__ = ["Remembered", "Trace"]
+
+
+def _hash(payload: dict[str, Any]) -> int:
+    """Hash a payload as JSON has it, whatever the order of its keys."""
+    return hash(to_json(dict(sorted(payload.items()))) if is_plain(payload) else canonical(payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Trace:
         there = from_json(self.envelope)
         found: list[str] = []
         for name, value in entry.named():
-            same = hash(canonical(value)) == self.payload if name == "payload" else there.get(name) == value
+            same = _hash(value) == self.payload if name == "payload" else there.get(name) == value
             if not same:
                 found.append(name)
         return sorted(found)
@@ -60,4 +66,4 @@ class Remembered:
             self._young, self._turned = {}, now
         # The two fields lie side by side, and inside of a string the quotes around `payload` would be escaped.
         envelope, _, payload = event.json.partition(b'"envelope":')[2].partition(b',"payload":')
-        self._young[event_id] = Trace(event.sequence, event.cursor, envelope, hash(canonical(from_json(payload[:-1]))))
+        self._young[event_id] = Trace(event.sequence, event.cursor, envelope, _hash(from_json(payload[:-1])))

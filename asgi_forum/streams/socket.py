@@ -27,7 +27,7 @@ from asgi_forum.frames import ErrorFrame, Frame, command_frame
 from asgi_forum.hub.channels import Waiter
 from asgi_forum.hub.reader import Look
 from asgi_forum.hub.streams import Place
-from asgi_forum.models import rfc3339, utc_now
+from asgi_forum.stamps import utc_text
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.opening import Door, of_age
 from asgi_forum.streams.pacing import Budget
@@ -134,7 +134,7 @@ class _Socket:
             command = _read(message)
             kind, subscription_id = command["type"], _id_in(command)
             if kind == "ping":
-                await self._say(command_frame("pong", sent_at=rfc3339(utc_now())))
+                await self._say(command_frame("pong", sent_at=utc_text()))
             elif kind not in ("subscribe", "unsubscribe"):
                 raise InvalidMessage(f"type: got {quote(kind)}, expected 'subscribe', 'unsubscribe' or 'ping'")
             elif subscription_id is None:

@@ -6,7 +6,6 @@ The yardstick of a log in Redis: a process that follows a stream by hand, with t
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Any
 
