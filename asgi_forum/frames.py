@@ -92,12 +92,13 @@ class EventsFrame(_Encoded):
     @cached_property
     def position(self) -> Cursor:
         """The position just after the last event."""
-        return Cursor.parse(self.next_cursor)
+        last = self.events[-1]
+        return last.position if last.cursor == self.next_cursor else Cursor.parse(self.next_cursor)
 
     @cached_property
     def size(self) -> int:
         """The bytes of its events."""
-        return sum(len(event.json) for event in self.events)
+        return sum([len(event.sse) for event in self.events])
 
     @cached_property
     def sse(self) -> bytes:
@@ -107,10 +108,14 @@ class EventsFrame(_Encoded):
     @cached_property
     def sse_pieces(self) -> Sequence[bytes]:
         """The messages, put together up to about `PIECE` bytes; a larger one goes alone."""
+        if len(self.events) == 1:
+            return (self.events[0].sse,)
+        if self.size <= PIECE:
+            return (b"".join([event.sse for event in self.events]),)
         pieces: list[list[bytes]] = [[]]
         size = 0
         for event in self.events:
-            message = b"id: %b\ndata: %b\n\n" % (event.cursor.encode(), event.json)
+            message = event.sse
             if pieces[-1] and size + len(message) > PIECE:
                 pieces.append([])
                 size = 0

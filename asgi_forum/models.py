@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json, to_json
 
+from asgi_forum.cursor import Cursor
 from asgi_forum.errors import InvalidEvent, PayloadTooLarge, quote
 from asgi_forum.stamps import new_event_id, rfc3339, utc_text
 
@@ -293,22 +294,22 @@ class StoredEvent:
     """
     One event of a log. `sequence` numbers the log's entries from 1; `cursor` is the position just after it.
 
-    `json` is its JSON of section 1, in UTF-8 and without a newline: encoded once, shared by all readers. `envelope` and `payload`
-    are decoded when first asked for. Two events are equal where their JSON is.
+    `sse` is its message of Server-Sent Events, `json` the JSON of section 1 in it, in UTF-8 and without a newline: encoded once, shared
+    by all readers. `envelope` and `payload` are decoded when first asked for. Two events are equal where their JSON is.
     """
 
     sequence: int
     cursor: str
-    json: bytes
+    sse: bytes
     keys: Keys
     _decoded: tuple[Envelope, dict[str, Any]] | None = field(default=None, repr=False)
 
     @classmethod
     def stored(cls, entry: Entry, sequence: int, cursor: str) -> Self:
         """Give an entry its place in a log."""
-        return cls(
-            sequence, cursor, b'{"sequence":%d,"cursor":"%b",%b}' % (sequence, cursor.encode(), entry.body), entry.keys
-        )
+        at = cursor.encode("ascii")
+        message = b'id: %b\ndata: {"sequence":%d,"cursor":"%b",%b}\n\n' % (at, sequence, at, entry.body)
+        return cls(sequence, cursor, message, entry.keys)
 
     @classmethod
     def from_json(cls, data: str | bytes | Mapping[str, Any]) -> Self:
@@ -319,6 +320,7 @@ class StoredEvent:
             sequence, cursor, payload = document["sequence"], document["cursor"], document["payload"]
             if not (isinstance(sequence, int) and isinstance(cursor, str) and isinstance(payload, dict)):
                 raise TypeError("sequence, cursor and payload are an integer, a string and an object")
+            at = cursor.encode("ascii")
             keys = Keys.of(envelope.ticket, envelope.run_id, envelope.thread_id, envelope.event_type)
             raw = (
                 data
@@ -327,7 +329,20 @@ class StoredEvent:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidEvent([{"loc": [], "msg": f"not an event's JSON: {quote(str(error))}"}]) from error
-        return cls(sequence, cursor, raw, keys, (envelope, cast("dict[str, Any]", payload)))
+        return cls(
+            sequence, cursor, b"id: %b\ndata: %b\n\n" % (at, raw), keys, (envelope, cast("dict[str, Any]", payload))
+        )
+
+    @property
+    def json(self) -> bytes:
+        """Its JSON: what its message has behind `id: `, the cursor, and `data: `."""
+        return self.sse[len(self.cursor) + 11 : -2]
+
+    @property
+    def position(self) -> Cursor:
+        """The position just after it, as its cursor says."""
+        epoch, _, check = self.cursor.split(".")
+        return Cursor(epoch, self.sequence, check)
 
     @property
     def envelope(self) -> Envelope:

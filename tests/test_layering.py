@@ -13,15 +13,15 @@ import asgi_forum
 
 ROOT = Path(asgi_forum.__file__).parent
 
-VALUES = ("errors", "logs", "stamps", "models", "cursor", "filters", "frames", "settings")
+VALUES = ("errors", "logs", "stamps", "cursor", "models", "filters", "frames", "settings")
 """The modules that the rest is built of; they know nothing of it."""
 
 TABLE: dict[str, tuple[str, ...]] = {
     "errors": (),
     "logs": (),
     "stamps": (),
-    "models": ("errors", "stamps"),
     "cursor": ("errors",),
+    "models": ("errors", "stamps", "cursor"),
     "filters": ("errors", "models"),
     "frames": ("errors", "stamps", "models", "cursor"),
     "settings": ("errors",),
@@ -69,8 +69,9 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "hub.watchdog": (),
     "hub.fanout": (),
     "hub.beginning": (),
-    "hub.hub": ("hub.tail", "hub.channels", "hub.reads"),
-    "hub.reader": ("hub.beginning", "hub.hub", "hub.channels", "hub.reads"),
+    "hub.history": (),
+    "hub.hub": ("hub.tail", "hub.channels", "hub.history", "hub.reads"),
+    "hub.reader": ("hub.beginning", "hub.history", "hub.hub", "hub.channels", "hub.reads"),
     "hub.pump": ("hub.beginning", "hub.hub"),
     "hub.observers": ("hub.hub", "hub.reader"),
     "hub.signals": ("hub.streams",),

@@ -100,5 +100,5 @@ class LookBack:
             if self._keep.matches(page.events[index].keys):
                 self._missing -= 1
                 if self._missing == 0:
-                    return Cursor.parse(page.events[index - 1].cursor) if index else page.position
+                    return page.events[index - 1].position if index else page.position
         return page.position

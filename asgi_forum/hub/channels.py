@@ -35,7 +35,7 @@ def take(events: list[StoredEvent], first: int, limit: int, max_bytes: int) -> l
     """Return at most `limit` events from an index on, as many as `max_bytes` of JSON holds, but one at least."""
     size, end = 0, min(first + limit, len(events))
     for index in range(first, end):
-        size += len(events[index].json)
+        size += len(events[index].sse)
         if size > max_bytes:
             return events[first : max(index, first + 1)]
     return events[first:end]
@@ -92,8 +92,8 @@ class Channel:
         """Let go of the events up to a sequence: they have left the tail."""
         index = bisect_right(self._events, through, key=_sequence)
         if index:
-            self._before = Cursor.parse(self._events[index - 2].cursor) if index > 1 else self._floor
-            self._floor = Cursor.parse(self._events[index - 1].cursor)
+            self._before = self._events[index - 2].position if index > 1 else self._floor
+            self._floor = self._events[index - 1].position
             self.start = self._floor.sequence
             del self._events[:index]
             self._frame = None
@@ -132,7 +132,7 @@ class Channel:
         """Return a position after which the newest matching event comes first; None where there was none in the channel's time."""
         if not self._events:
             return self._before  # it has left the tail, but not the log
-        return Cursor.parse(self._events[-2].cursor) if len(self._events) > 1 else self._floor
+        return self._events[-2].position if len(self._events) > 1 else self._floor
 
     def wake(self) -> None:
         """Wake who waits; each is waiting no more."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from asgi_forum.cursor import Cursor
 from asgi_forum.errors import ForumError
-from asgi_forum.filters import Filter
-from asgi_forum.frames import EventsFrame, HeartbeatFrame, LiveFrame
+from asgi_forum.frames import HeartbeatFrame, LiveFrame
 from asgi_forum.hub.channels import Channel, Channels, Waiter
+from asgi_forum.hub.history import History
 from asgi_forum.hub.reads import SharedReads
 from asgi_forum.hub.tail import Tail, cost
 from asgi_forum.models import StoredEvent
@@ -30,10 +30,6 @@ _ARRIVALS = 256
 
 
 _NO_ARRIVAL: tuple[int, float | None] = (-1, None)
-
-_FRAMES = 64
-_SHARED = 1.0
-"""How many frames of history are kept at most, and for how many seconds, for those who come to the same position next."""
 
 _MOMENT = 0.01
 """Seconds for which two frames that say the same may have the same `sent_at`."""
@@ -137,7 +133,7 @@ class Hub:
         self._unswept = 0
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
         self._arrival = _NO_ARRIVAL
-        self._history: OrderedDict[tuple[Filter, str, int, str], tuple[float, EventsFrame]] = OrderedDict()
+        self.history: History = History()
         self._moment: tuple[object, float, LiveFrame | HeartbeatFrame] | None = None
 
     @property
@@ -165,17 +161,6 @@ class Hub:
         made = self._shared((degraded, cursor), lambda: HeartbeatFrame(cursor, degraded or None))
         assert isinstance(made, HeartbeatFrame)
         return made
-
-    def history_frame(self, keep: Filter, events: list[StoredEvent], cursor: str) -> EventsFrame:
-        """Make a frame of stored events; readers of one filter that catch up behind each other share it, encoded once."""
-        key = (keep, events[0].cursor, len(events), cursor)
-        found = self._history.get(key)
-        now = time.monotonic()
-        if found is None or now - found[0] > _SHARED:
-            found = self._history[key] = (now, EventsFrame(events, cursor))
-            while len(self._history) > _FRAMES:
-                self._history.popitem(last=False)
-        return found[1]
 
     def _shared(self, key: object, make: Callable[[], LiveFrame | HeartbeatFrame]) -> LiveFrame | HeartbeatFrame:
         now = time.monotonic()

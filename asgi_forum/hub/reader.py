@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 
@@ -13,6 +14,7 @@ from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
 from asgi_forum.hub.beginning import FAR, LookBack, judge
 from asgi_forum.hub.channels import Channel, Waiter
+from asgi_forum.hub.history import Step
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reads import BLOCK, Read, cut
 from asgi_forum.models import StoredEvent
@@ -235,19 +237,32 @@ class Reader:
         It examines at most `most` entries; `room` is what a frame may hold in bytes (Limits.frame_bytes), but for a first event.
         With `join` false it joins no channel, and is idle at the log's end. Raises SourceUnavailable (the position stays), TooSlow.
         """
+        found = self.step_at_once(limit, join=join, most=most, room=room)
+        if found is not Look.WAITS:
+            return found
+        if self._position is None and self._start.tail is not None:
+            await self._look_back(self._start.tail)
+            return None
+        return await self._from_source(limit, min(most, _SCAN), join=join)
+
+    def step_at_once(
+        self, limit: int, *, join: bool = True, most: int = _SCAN, room: int | None = None
+    ) -> EventsFrame | LiveFrame | ResetFrame | Look | None:
+        """Do what `step` does where that needs nothing of the source; WAITS, with nothing done, where it does."""
         self.idle = False
         self._room = room or self._hub.limits.frame_bytes
+        if (
+            self._position is None
+            and self._start.cursor is not None
+            and join
+            and self._hub.tail.knows(self._start.cursor)
+        ):
+            self._position = self._start.cursor
         if self._position is None:
-            if self._start.tail is not None:
-                await self._look_back(self._start.tail)
-                return None
-            if self._start.cursor is not None and join and self._hub.tail.knows(self._start.cursor):
-                self._position = self._start.cursor
-        if self._position is not None and (join or self._channel is not None):
-            channel = self._join(self._position)
-            if channel is not None:
-                return self._from_memory(channel, self._position, limit, min(most, _SCAN))
-        return await self._from_source(limit, min(most, _SCAN), join=join)
+            return Look.WAITS
+        if (join or self._channel is not None) and (channel := self._join(self._position)) is not None:
+            return self._from_memory(channel, self._position, limit, min(most, _SCAN))
+        return self._from_history(self._position, limit, min(most, _SCAN), join=join)
 
     # From memory
 
@@ -300,10 +315,14 @@ class Reader:
 
     def _scan_tail(self, channel: Channel, position: Cursor, limit: int, most: int) -> EventsFrame | None:
         """Look for matches among entries that are older than the channel."""
-        events = self._hub.tail.scan(position.sequence, channel.origin.sequence, most, self._filter)
-        reached = Cursor.parse(events[-1].cursor) if len(events) == most else channel.origin
-        self.examined += len(events)
-        return self._deliver(events, reached, limit)
+        if (frame := self._follow(position, limit, most)) is not None:
+            return frame
+        count = min(max(limit, self._page_size), most)
+        events = self._hub.tail.scan(position.sequence, channel.origin.sequence, count, self._filter)
+        reached = events[-1].position if len(events) == count else channel.origin
+        frame = self._deliver(events, reached, limit)
+        self._examined(position, frame, reached, len(events), limit)
+        return frame
 
     def _apply_policy(self, channel: Channel, position: Cursor) -> ResetFrame | None:
         if self._on_lag == "disconnect":
@@ -325,20 +344,31 @@ class Reader:
 
     # From the source
 
+    def _from_history(
+        self, position: Cursor, limit: int, most: int, *, join: bool
+    ) -> EventsFrame | LiveFrame | ResetFrame | Look | None:
+        """Go the way that others have just gone, or read what others have just read."""
+        if self._asked is not None:
+            return Look.WAITS
+        if (frame := self._follow(position, limit, most)) is not None:
+            return frame
+        page = self._hub.reads.recent(position, min(max(limit, self._page_size), most))
+        return Look.WAITS if page is None else self._took(page, Start(cursor=position), limit, join=join)
+
     async def _from_source(self, limit: int, most: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
         start = self._start if self._position is None else Start(cursor=self._position)
         asked = start.cursor.sequence if start.cursor else min(start.sequence or 0, FAR)
-        page = await self._page_after(start.cursor, asked, min(max(limit, self._page_size), most))
+        page = await self._page_after(asked, min(max(limit, self._page_size), most))
+        return self._took(page, start, limit, join=join)
+
+    def _took(self, page: Page, start: Start, limit: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
+        """Make of a page what there is to make of it."""
         reset = self._arrive(page, start)
         if reset is not None:
             return reset
-        examined = max(page.position.sequence - self.sequence, 0)
-        self.examined += examined
+        before = self._position or page.start
         frame = self._deliver(page.events, page.position, limit)
-        # A filter that leaves most out is worth larger pages; a frame that had no room for more, or a page with few entries, is not.
-        found = len(frame.events) if frame else 0
-        sparse = self._position == page.position and found * 2 < min(limit, examined)
-        self._page_size = min(max(limit, self._page_size) * 4, _SCAN) if sparse else limit
+        self._examined(before, frame, page.position, max(page.position.sequence - before.sequence, 0), limit)
         if frame is None and page.position.sequence >= page.end.sequence:
             if not self._hub.live and join:
                 return self._now_live()
@@ -347,12 +377,12 @@ class Reader:
             self.idle = not join or not self._hub.tail.belongs(page.position)
         return frame
 
-    async def _page_after(self, position: Cursor | None, sequence: int, limit: int) -> Page:
+    async def _page_after(self, sequence: int, limit: int) -> Page:
         """Read what follows a sequence: out of a block that others read too, where that is enough."""
         reads = self._hub.reads
-        page = reads.recent(position, limit) if position and self._asked is None else None
+        page: Page | None = None
         asked = (reads.read, sequence, limit)
-        if page is None and limit <= BLOCK and (self._asked is None or self._asked[0] != asked):
+        if limit <= BLOCK and (self._asked is None or self._asked[0] != asked):
             block = reads.block(sequence)
             page = cut(await self._page(reads.read, block, BLOCK), block, sequence, limit)
         if page is None or page.position.sequence <= sequence < page.end.sequence:
@@ -384,19 +414,44 @@ class Reader:
     def _deliver(self, examined: Sequence[StoredEvent], reached: Cursor, limit: int) -> EventsFrame | None:
         """Make a frame of what matches, and move: to `reached`, or to the last event that found room."""
         events: list[StoredEvent] = []
-        size = 0
+        size, room = 0, self._room
+        keys, passes = None, False
         for event in examined:
-            if not self._filter.matches(event.keys):
+            if event.keys is not keys:  # those of one ticket, run, thread and type share them
+                keys = event.keys
+                passes = self._filter.matches(keys)
+            if not passes:
                 continue
-            size += len(event.json)
-            if events and (len(events) == limit or size > self._room):
-                if len(events) < limit and self._room == self._hub.limits.frame_bytes:
+            size += len(event.sse)
+            if events and (len(events) == limit or size > room):
+                if len(events) < limit and room == self._hub.limits.frame_bytes:
                     self._hub.counters.limit("frame_bytes")
-                reached = Cursor.parse(events[-1].cursor)
+                reached = events[-1].position
                 break
             events.append(event)
         self._position = reached
-        return self._hub.history_frame(self._filter, events, str(reached)) if events else None
+        return self._hub.history.frame(self._filter, events, str(reached)) if events else None
+
+    def _follow(self, position: Cursor, limit: int, most: int) -> EventsFrame | None:
+        """Take the step that another reader has just taken from here, if one has."""
+        step = self._hub.history.step(self._filter, position, limit, self._room)
+        if step is None or step.examined > most:
+            return None
+        self._position, self._page_size = step.reached, limit
+        self._end = max(self._end, step.reached.sequence)
+        self.examined += step.examined
+        return step.frame
+
+    def _examined(self, before: Cursor, frame: EventsFrame | None, through: Cursor, count: int, limit: int) -> None:
+        """Note that so many entries were looked at, and what that says of the next ones; let others have a frame that came of it."""
+        self.examined += count
+        # A filter that leaves most out is worth larger pages; a frame that had no room for more, or a page with few entries, is not.
+        found = len(frame.events) if frame else 0
+        sparse = self._position == through and found * 2 < min(limit, count)
+        self._page_size = min(max(limit, self._page_size) * 4, _SCAN) if sparse else limit
+        if frame is not None and self._position is not None and len(frame.events) == limit:
+            step = Step(frame, self._position, count, time.monotonic())
+            self._hub.history.taken(self._filter, before, limit, self._room, step)
 
     def _reset(self, reason: ResetReason, at: Cursor) -> ResetFrame:
         self._leave_channel()

@@ -21,8 +21,11 @@ __all__ = ["BLOCK", "Read", "SharedReads", "cut"]
 
 logger: EventLogger = event_logger("asgi_forum.reads")
 
-BLOCK = 256
-"""Entries of one shared read: readers that stand close to each other, or take little at a time, are served by the same one."""
+BLOCK = 300
+"""
+Entries of one shared read: readers that stand close to each other, or take little at a time, are served by the same one. Three frames of
+the usual size.
+"""
 
 _KEPT = 16
 _FRESH = 1.0
@@ -56,7 +59,7 @@ def cut(page: Page, asked: int, after: int, limit: int) -> Page | None:
             return None
     events: Sequence[StoredEvent] = page.events[first : first + limit]
     whole = first + len(events) == len(page.events)
-    position = page.position if whole else Cursor.parse(events[-1].cursor)
+    position = page.position if whole else events[-1].position
     return replace(page, anchor=anchor, events=events, position=position)
 
 
@@ -212,7 +215,7 @@ class SharedReads:
             self._ends[block] = page.position.sequence
             if len(self._ends) > _ENDS:
                 self._ends.popitem(last=False)
-            size = sum(len(event.json) for event in page.events)
+            size = sum([len(event.sse) for event in page.events])
             self._blocks[block] = (anyio.current_time(), page, size)
             self._size += size
             while len(self._blocks) > 1 and (len(self._blocks) > _KEPT or self._size > self._kept_bytes):

@@ -32,7 +32,7 @@ EVERYTHING = Filter()
 
 def cost(event: StoredEvent) -> int:
     """Return what an event counts in the tail, in bytes."""
-    return len(event.json) + OVERHEAD
+    return len(event.sse) + OVERHEAD
 
 
 class Tail:
@@ -75,7 +75,7 @@ class Tail:
         for event in events:
             sequence = event.sequence
             self._events[sequence] = event
-            self._size += len(event.json) + OVERHEAD
+            self._size += len(event.sse) + OVERHEAD
             ticket, run_id, thread_id, _ = event.keys.folded
             tickets[ticket].append(sequence)
             if run_id is not None:

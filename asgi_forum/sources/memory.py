@@ -180,7 +180,7 @@ class MemorySource:
         if sequence == self._end.sequence:
             return self._end
         event = self._events.get(sequence)
-        return Cursor.parse(event.cursor) if event else self._key.bare(sequence)
+        return event.position if event else self._key.bare(sequence)
 
 
 if TYPE_CHECKING:  # held against the Protocols here, not at some distant call

@@ -276,6 +276,10 @@ class Feed:
             return None
         frame = None
         try:
+            found = self.reader.step_at_once(self._limit)
+            if found is not Look.WAITS:
+                self._away = False
+                return found
             with anyio.CancelScope() as scope:
                 self._stepping = scope
                 frame = await self.reader.step(self._limit)

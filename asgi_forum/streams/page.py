@@ -162,7 +162,7 @@ async def _filled(running: Running, reader: Reader, turn: _Turn, limit: int, dea
             raise CursorExpired(frame.reason, frame.next_cursor)
         if isinstance(frame, EventsFrame):
             events += frame.events
-            room -= sum(len(event.json) for event in frame.events)
+            room -= frame.size
         full = len(events) >= limit or room <= 0 or reader.examined >= limits.page_scan
         cursor = reader.cursor
         if cursor is not None and full and len(events) < limit:

@@ -46,7 +46,7 @@ def frame_of(channel: Channel, after: int) -> list[int]:
 # take
 
 
-SIZE = len(stored(1).json)
+SIZE = len(stored(1).sse)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_shared_frame_gives_way_to_news() -> None:
     assert sequences(before) == [1, 3]
     assert sequences(frame) == [1, 3, 5]
     assert frame is not None
-    assert frame.events[-1].json is newest.json
+    assert frame.events[-1].sse is newest.sse
 
 
 @pytest.mark.parametrize(

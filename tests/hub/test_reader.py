@@ -709,7 +709,7 @@ async def test_a_page_reads_no_further_than_it_may(limit: int, most: int) -> Non
 async def test_room_is_what_the_caller_says() -> None:
     """A page that is nearly full takes what still fits, one event at least."""
     async with bench(10) as made:
-        size = len((await made.source.read(0, 1)).events[0].json)
+        size = len((await made.source.read(0, 1)).events[0].sse)
         for room, taken in ((1, [1]), (2 * size + 10, [1, 2])):
             assert told_events(await made.reader("earliest").step(10, join=False, room=room)) == taken
 

@@ -247,7 +247,7 @@ async def test_an_event_is_encoded_once() -> None:
     """Whoever reads it gets the same bytes."""
     source, _ = await filled(2)
     one, two = await source.read(0, 2), await source.read_before(2, 2)
-    assert one.events[0].json is two.events[0].json
+    assert one.events[0].sse is two.events[0].sse
 
 
 async def test_an_epoch_is_the_objects_own() -> None:
