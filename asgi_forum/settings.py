@@ -61,7 +61,7 @@ class Limits:
     lookback: int = 100_000
     page_scan: int = 20_000
     max_lag: int | None = None
-    send_timeout: float = 60.0
+    send_timeout: float = 20.0
     unpaced_bytes: int = 4 * 2**20
     max_stream_age: float | None = None
     stop_after: float = 3.0

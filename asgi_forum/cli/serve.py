@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,6 +18,8 @@ import click
 from starlette.applications import Starlette
 
 from asgi_forum.app import Forum
+from asgi_forum.cli.listening import address, listen
+from asgi_forum.cli.stalls import Stalls
 from asgi_forum.cli.supervisor import Supervisor, end_with_parent
 from asgi_forum.cli.terminal import hush
 from asgi_forum.errors import ForumError
@@ -39,10 +42,6 @@ signal back meanwhile, for a second at most.
 _MAX_MESSAGE = 2**16
 _CONNECTIONS = 2**16
 
-
-_SEND_BUFFER = 2**16
-"""Bytes that the kernel holds for a client that reads nothing (it takes twice that, for its own accounts): by default that is 4 MB."""
-
 _STOP = _GRACE + 2.5
 """Seconds until a worker that has not ended is killed."""
 
@@ -51,17 +50,23 @@ _TOLD_AT_START = ("asgi_forum.source_lost", "asgi_forum.redis_evicts", "asgi_for
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it listens."""
+    """A uvicorn server that says when it listens, and cuts clients that take nothing."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], patience: float) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stalls = Stalls(patience)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so; a start that failed says so itself."""
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections too, ten times a second."""
+        self._stalls.look(self.server_state.connections, time.monotonic())
+        return await super().on_tick(counter)
 
 
 class _NoEndings(logging.Filter):
@@ -112,7 +117,7 @@ class _Site:
             ws_max_size=_MAX_MESSAGE,
             ws_per_message_deflate=False,
         )
-        server = _Server(config, ready)
+        server = _Server(config, ready, forum.limits.send_timeout)
         # uvicorn, once it has stopped, raises the signal that stopped it again: SIGTERM then is the end that was asked for.
         signal.signal(signal.SIGTERM, _done)
         server.run(sockets=[sock])
@@ -125,16 +130,16 @@ def serve(*, host: str, port: int, path: str, log_level: str, workers: int, **op
     site = _Site(path, log_level, settings)
     site.begin_logging()
     forum = site.forum()
-    sock = _listen(host, port, forum.limits.send_timeout)
-    address = _address(sock, path)
+    sock = listen(host, port, heartbeat=settings["heartbeat"], send_timeout=forum.limits.send_timeout)
+    url = address(sock, path)
     _allow_connections()
     with sock:
         asyncio.run(_look_at(forum))
         if workers > 1:
-            supervisor = Supervisor(_work, (site, sock), count=workers, ready=lambda: _say(address), patience=_STOP)
+            supervisor = Supervisor(_work, (site, sock), count=workers, ready=lambda: _say(url), patience=_STOP)
             if supervisor.run() == signal.SIGINT:
                 raise KeyboardInterrupt
-        elif not site.serve(forum, sock, lambda: _say(address)):
+        elif not site.serve(forum, sock, lambda: _say(url)):
             raise click.ClickException("the forum did not start; the log says why")
 
 
@@ -155,9 +160,9 @@ def _work(site: _Site, sock: socket.socket, tell: Connection) -> None:
     sys.exit(0 if served else 1)
 
 
-def _say(address: str) -> None:
+def _say(url: str) -> None:
     try:
-        click.echo(f"asgi-forum: listening on {address}")
+        click.echo(f"asgi-forum: listening on {url}")
     except BrokenPipeError:  # nobody reads it; the forum is there all the same
         hush()
 
@@ -176,33 +181,3 @@ def _allow_connections() -> None:
     wanted = _CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _CONNECTIONS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _listen(host: str, port: int, send_timeout: float) -> socket.socket:
-    """Listen on the first address of the host, so that what nobody reads costs little, and is let go of in `send_timeout` seconds."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise click.ClickException(f"can't listen on {host} port {port}: {error.strerror}") from error
-    try:
-        if sys.platform != "win32":  # there it would let two servers have one port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # every connection inherits it
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # An app can't free the socket of a client that never reads: the kernel can, once the forum has given it up.
-            patience = min(max(int(send_timeout * 1000), 1), 2**31 - 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
-        sock.bind(address)
-        sock.listen(2048)
-    except OSError as error:
-        sock.close()
-        raise click.ClickException(f"can't listen on {host} port {port}: {error.strerror}") from error
-    return sock
-
-
-def _address(sock: socket.socket, path: str) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"

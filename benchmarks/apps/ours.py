@@ -15,7 +15,7 @@ forum = Forum(
     os.environ.get("BENCHMARK_SOURCE", "memory://"),
     retain=int(os.environ.get("BENCHMARK_RETAIN", "100000")),
     heartbeat=float(os.environ.get("BENCHMARK_HEARTBEAT", "25")),
-    limits=Limits(streams=30_000, send_timeout=float(os.environ.get("BENCHMARK_SEND_TIMEOUT", "60"))),
+    limits=Limits(streams=30_000, send_timeout=float(os.environ.get("BENCHMARK_SEND_TIMEOUT", "20"))),
 )
 
 

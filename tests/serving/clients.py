@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import selectors
 import socket
+import struct
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +16,7 @@ from typing import Any, Literal
 from tests.wire.exchange import DEADLINE
 from tests.wire.sse import Decoder
 
-__all__ = ["KINDS", "Client", "Kind", "open_client", "open_clients", "read_to_the_end", "reading"]
+__all__ = ["KINDS", "Client", "Kind", "open_client", "open_clients", "read_to_the_end", "reading", "vanish"]
 
 Kind = Literal["sse", "websocket", "socket", "poll"]
 KINDS: tuple[Kind, ...] = ("sse", "websocket", "socket", "poll")
@@ -197,6 +199,17 @@ def read_to_the_end(clients: Sequence[Client], timeout: float = DEADLINE) -> Non
     reading(clients, time.monotonic() + timeout)
     left = [client.kind for client in clients if not client.closed]
     assert not left, f"{len(left)} of {len(clients)} connections are still open: {left[:5]}"
+
+
+def vanish(sock: socket.socket) -> None:
+    """
+    Have the kernel drop all that still comes for a socket (Linux): its peer gets no acknowledgement any more, and no other answer.
+
+    It is as if the machine were off, while the socket is open; closing it would still send a FIN.
+    """
+    drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # one instruction: return, and take 0 bytes
+    attach_filter = 26  # SO_ATTACH_FILTER
+    sock.setsockopt(socket.SOL_SOCKET, attach_filter, struct.pack("HP", 1, ctypes.addressof(drop_all)))
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
