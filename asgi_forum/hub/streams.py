@@ -56,6 +56,7 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._held = ()  # a stream knows its place: without this only the garbage collector would free the two
         self._streams.leave(self)
 
     def claim(self, identity: str | None) -> None:

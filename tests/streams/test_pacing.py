@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import anyio
@@ -104,3 +105,27 @@ async def test_a_stream_of_a_server_that_paces_goes_on() -> None:
         await forum.publish_many([draft()] * 50)
         await until(lambda: len(client.body) > 5 * 1000)
         assert not client.ended.is_set()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [STREAM, UPGRADE])
+@pytest.mark.parametrize("server", [PACED, UNPACED])
+async def test_a_stream_that_is_over_needs_no_garbage_collector(kind: dict[str, Any], server: dict[str, Any]) -> None:
+    """Nothing of it holds itself, so all goes at once: the collector counts objects, and may let bytes wait for long."""
+    client = Held()
+    gc.collect()
+    gc.disable()
+    try:
+        async with connected(client, {**kind, **server}, "cursor=earliest", limits=Limits(unpaced_bytes=500)) as forum:
+            await forum.publish_many([draft()] * 10)
+            await until(lambda: len(client.sent) > 2)
+            client.tell("http.disconnect" if kind is STREAM else "websocket.disconnect", code=1001)
+            await client.ended.wait()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = [type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("asgi_forum")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
