@@ -29,7 +29,7 @@ COMMANDS: dict[str, list[str]] = {
     "granian": [
         "granian", "{app}", "--interface", "asgi", "--port", "{port}", "--no-log", "--loop", "uvloop", "--backlog", "8192",
     ],
-    "daphne": ["daphne", "{app}", "-p", "{port}", "-v", "0"],
+    "daphne": ["daphne", "{app}", "--fd", "{fd}", "-v", "0"],
 }  # fmt: skip
 """How each server is started, as one process."""
 
@@ -68,11 +68,13 @@ def serve(
     core: int | None = 0,
     environment: Mapping[str, str] | None = None,
     send_buffer: int | None = None,
+    send_timeout: float | None = None,
 ) -> Generator[Served]:
     """
     Run `benchmarks.apps.<app>` (`module:name`) on a server until the block ends.
 
-    send_buffer: bytes that the kernel holds for each connection, on uvicorn, as `asgi-forum serve` sets it.
+    send_buffer, send_timeout: bytes that the kernel holds for each connection, and seconds after which it gives up on one that
+    acknowledges nothing; on uvicorn and daphne, as `asgi-forum serve` sets them.
     """
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -80,9 +82,11 @@ def serve(
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if send_buffer is not None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    if send_timeout is not None:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_timeout * 1000))
     listening.bind(("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
-    own = server == "uvicorn"
+    own = "{fd}" in COMMANDS[server]
     if own:
         listening.listen(8192)
     command = [part.format(app=f"benchmarks.apps.{app}", port=port, fd=listening.fileno()) for part in COMMANDS[server]]

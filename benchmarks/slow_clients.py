@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--redis", action="store_true")
     given = parser.parse_args()
     count = given.megabytes * 10**6 // SIZE
-    environment = {"BENCHMARK_SIZE": str(SIZE), "BENCHMARK_RETAIN": "2000", "BENCHMARK_SEND_TIMEOUT": "600"}
+    environment = {"BENCHMARK_SIZE": str(SIZE), "BENCHMARK_RETAIN": "2000", "BENCHMARK_LIMITS": '{"send_timeout": 600}'}
     with ExitStack() as stack:
         if given.redis:
             environment["BENCHMARK_SOURCE"] = stack.enter_context(running()).url

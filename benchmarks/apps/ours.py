@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ forum = Forum(
     os.environ.get("BENCHMARK_SOURCE", "memory://"),
     retain=int(os.environ.get("BENCHMARK_RETAIN", "100000")),
     heartbeat=float(os.environ.get("BENCHMARK_HEARTBEAT", "25")),
-    limits=Limits(streams=30_000, send_timeout=float(os.environ.get("BENCHMARK_SEND_TIMEOUT", "20"))),
+    limits=Limits.of({"streams": 30_000, **json.loads(os.environ.get("BENCHMARK_LIMITS", "{}"))}),
 )
 
 

@@ -9,6 +9,7 @@
  *   reopen GROUP [key=value ...]                   connect those again that are not connected, each from its last cursor
  *   pause GROUP | read GROUP                       stop reading its sockets, and go on
  *   drop GROUP rst|fin                             close all
+ *   vanish GROUP                                   acknowledge nothing any more, and answer nothing, until all are dropped by rst
  *   wait GROUP NUMBER MILLISECONDS                 answered when each of its clients has got an event with that number or a later one
  *   closed GROUP MILLISECONDS                      answered when the server has ended each of its connections
  *   stats GROUP | reset GROUP                      what it has counted since the start or the last reset
@@ -26,6 +27,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -110,6 +112,16 @@ static void shut(client *c, int hard) {
     free(c->carry);
     c->carry = NULL;
     c->kept = 0;
+}
+
+/* The kernel drops whatever still comes for it, before TCP sees it. */
+static void vanish(client *c) {
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {1, &nothing};
+    if (c->fd >= 0 && setsockopt(c->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program)) {
+        perror("SO_ATTACH_FILTER");
+        exit(1);
+    }
 }
 
 static void ended(client *c) {
@@ -465,6 +477,9 @@ static void command(char *line) {
             g->clients[i].state = IDLE;
         }
         g->opening = 0;
+        printf("{}\n");
+    } else if (!strcmp(verb, "vanish")) {
+        for (int i = 0; i < g->count; i++) vanish(&g->clients[i]);
         printf("{}\n");
     } else if (!strcmp(verb, "wait") || !strcmp(verb, "closed")) {
         long number = 0, limit = 0;

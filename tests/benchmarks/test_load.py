@@ -115,6 +115,16 @@ def test_who_comes_back_names_the_last_cursor(load: Load, server: Server) -> Non
     assert server.requests[3].startswith("GET /close?cursor=c1 ")
 
 
+def test_who_has_vanished_acknowledges_nothing(load: Load, server: Server) -> None:
+    """What the server sends from then on does not arrive."""
+    load("open all 1 sse /split")
+    until(load, "all", "deliveries", 1)
+    load("vanish all")
+    server.go_on.set()
+    assert load("wait all 3 500")["done"] == 0
+    assert load("stats all")["deliveries"] == 1
+
+
 def test_a_command_that_is_off_is_an_error(load: Load) -> None:
     """The generator goes on after it."""
     with pytest.raises(ValueError, match="no such group"):
