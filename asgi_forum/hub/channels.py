@@ -119,7 +119,9 @@ class Channel:
         if not self._events:
             return None
         self._asked = (after, limit, max_bytes)
-        first = bisect_right(self._events, after, key=_sequence)
+        newest = len(self._events) - 1
+        alone = newest == 0 or self._events[newest - 1].sequence <= after  # which is what most who keep up ask for
+        first = newest if alone else bisect_right(self._events, after, key=_sequence)
         key = (self._events[first].sequence, limit, max_bytes)
         if self._frame is None or self._frame[0] != key:
             events = take(self._events, first, limit, max_bytes)

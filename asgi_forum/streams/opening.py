@@ -42,7 +42,7 @@ class Door:
 
         Its place holds it from now on: where the forum stops meanwhile, this raises the error that the stream would end with.
         """
-        feed = self.open(asked, granted, of_age(self.running.limits), Budget(scope, self.running.limits, place))
+        feed = self.open(asked, granted, of_age(self.running.limits), Budget.needed(scope, self.running.limits, place))
         place.hold(feed)
         if asked.start.tail is not None:
             try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from starlette.types import Scope
 
 from asgi_forum.errors import ShuttingDown
@@ -15,7 +13,7 @@ __all__ = ["Budget"]
 
 class Budget:
     """
-    The bytes that one connection may still send: without end where the server applies back-pressure, `Limits.unpaced_bytes` elsewhere.
+    The bytes that one connection may still send where the server applies no back-pressure, `Limits.unpaced_bytes` at first.
 
     Daphne takes all that it is given at once, and keeps it for a client that reads nothing. It shows only in what it does not say:
     which version of the specification it follows. A client that has come to the end of such a stream has read it, and resumes.
@@ -26,9 +24,14 @@ class Budget:
 
     __slots__ = ("_left", "_place", "_timeout")
 
-    def __init__(self, scope: Scope, limits: Limits, place: Place) -> None:
+    @classmethod
+    def needed(cls, scope: Scope, limits: Limits, place: Place) -> Budget | None:
+        """Return the budget of a connection; None where it needs none."""
         paced = "spec_version" in scope.get("asgi", {"spec_version": None})
-        self._left = math.inf if paced else limits.unpaced_bytes
+        return None if paced else cls(limits, place)
+
+    def __init__(self, limits: Limits, place: Place) -> None:
+        self._left = limits.unpaced_bytes
         self._timeout = limits.send_timeout
         self._place = place
 

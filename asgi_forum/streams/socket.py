@@ -87,7 +87,7 @@ class _Socket:
         self._lock = anyio.Lock()
         self._ahead = _Turns(_AHEAD)
         self._sender = Sender(door.running.limits.send_timeout)
-        self._budget = Budget(connection.scope, door.running.limits, place)
+        self._budget = Budget.needed(connection.scope, door.running.limits, place)
         self._ending = of_age(door.running.limits)  # of all together: subscribing anew would stay in this process
         self._subscriptions: dict[str, _Subscription] = {}
         self._ended: ForumError | None = None
@@ -260,8 +260,10 @@ class _Socket:
         except TooSlow as error:
             self.end(error)
         else:
-            if (spent := self._budget.spend(len(text) if text.isascii() else len(text.encode()))) is not None:
-                self.end(spent)
+            if self._budget is not None:
+                spent = self._budget.spend(len(text) if text.isascii() else len(text.encode()))
+                if spent is not None:
+                    self.end(spent)
 
 
 class _Turns:

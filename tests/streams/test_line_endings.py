@@ -75,7 +75,7 @@ async def test_what_a_stream_may_send_ends_it_at_once() -> None:
     """Not with the next event, or heartbeat."""
     limits = Limits(unpaced_bytes=1500)
     async with stage() as made:
-        taker = await made.enter(budget=Budget({"asgi": {}}, limits, OpenStreams(limits).admitted("sse")))
+        taker = await made.enter(budget=Budget(limits, OpenStreams(limits).admitted("sse")))
         for _ in range(20):
             await publish(made)
             if taker.feed.ended is not None:
