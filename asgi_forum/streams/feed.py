@@ -17,7 +17,6 @@ from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, ResetFrame
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.reader import Look, Reader
 from asgi_forum.hub.watchdog import Watchdog, Watched
-from asgi_forum.streams.heartbeat import Heartbeat
 from asgi_forum.streams.pacing import Budget
 from asgi_forum.streams.sender import Sender
 
@@ -63,12 +62,13 @@ class Feed:
 
     __slots__ = (
         "_away",
-        "_beat",
         "_beginning",
         "_budget",
+        "_due",
         "_ended",
         "_ending",
         "_hub",
+        "_interval",
         "_limit",
         "_open",
         "_recoveries",
@@ -97,7 +97,8 @@ class Feed:
         self._hub = hub
         self._watchdog = watchdog
         self._limit = limit
-        self._beat = Heartbeat(heartbeat, now=anyio.current_time())
+        self._interval = heartbeat
+        self._due = anyio.current_time() + heartbeat
         self._ending = ending
         self._budget = budget
         self._ended: ForumError | None = None
@@ -159,7 +160,7 @@ class Feed:
         if self._ending is not None and now >= self._ending.at:
             self.end(self._ending.error)
         self._sender.check(now)
-        if not self._sender.busy and now >= self._beat.due:
+        if not self._sender.busy and now >= self._due:
             self.reader.wake()
             if self._stepping is not None:
                 self._stepping.cancel()  # the source takes its time; the read goes on, and is waited for again
@@ -229,7 +230,7 @@ class Feed:
         """Return a heartbeat that is due while others have their turn; None where none is. Raises as `next`."""
         if self._ended is not None:
             raise self._ended
-        frame = self._tell_degraded() or (self._heartbeat() if now >= self._beat.due else None)
+        frame = self._tell_degraded() or (self._heartbeat() if now >= self._due else None)
         return None if frame is None else self._stamp(frame, now)
 
     def look(self, now: float) -> Frame | Look | None:
@@ -240,14 +241,16 @@ class Feed:
         """
         if self._ended is not None:
             raise self._ended
-        frame: Frame | None = self._tell_degraded()
-        if frame is None:
+        frame: Frame
+        if (self._hub.degraded or self._away) != self._told_degraded and (told := self._tell_degraded()) is not None:
+            frame = told
+        else:
             found = Look.WAITS if self._away else self.reader.look(self._limit)
             if found is Look.WAITS:
                 return found
             if found is not None:
                 frame = found
-            elif now < self._beat.due:
+            elif now < self._due:
                 return None
             else:
                 frame = self._heartbeat()
@@ -312,13 +315,14 @@ class Feed:
         return self._heartbeat()
 
     def _tell_alive(self) -> HeartbeatFrame | None:
-        return self._heartbeat() if anyio.current_time() >= self._beat.due else None
+        return self._heartbeat() if anyio.current_time() >= self._due else None
 
     def _heartbeat(self) -> HeartbeatFrame:
         return self._hub.heartbeat_frame(self.reader.cursor, self._told_degraded)
 
     def _stamp(self, frame: Frame, now: float) -> Frame:
-        self._beat.frame_sent(now=now)
+        # For each delivery: what is called here costs as much as what is done.
+        self._due = now + self._interval
         counters = self._hub.counters
         counters.frames += 1
         counters.bytes += frame.size

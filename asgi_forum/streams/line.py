@@ -26,6 +26,10 @@ _TRY = 100
 """Frames after which such a stream is served like the others again, to see."""
 
 
+_TURN = 4
+"""Frames in a row after which others get their turn, whether or not sending has waited: `advance` sees to that, `look` does not."""
+
+
 class Line(ABC):
     """
     Carries the frames of a feed to one client. The connection's own task is the one that waits for the client, in `serve`.
@@ -36,7 +40,7 @@ class Line(ABC):
     """
 
     __slots__ = (
-        "_closed",
+        "_done",
         "_ended",
         "_failure",
         "_fanout",
@@ -60,7 +64,7 @@ class Line(ABC):
         self._suspended = 0
         self._ended: ForumError | None = feed.ended  # if so, there may be nobody any more who would notice
         self._failure: Exception | None = None
-        self._closed = False
+        self._done = feed.ended is not None
         feed.carrier = self
 
     # What each transport does in its way
@@ -171,7 +175,8 @@ class Line(ABC):
         try:
             while not self._done:
                 self._since = math.inf
-                frame = await self._feed.advance()
+                found = self._feed.look(self._fanout.now()) if frames % _TURN else Look.WAITS
+                frame = await self._feed.advance() if found is Look.WAITS else found
                 if frame is not None:
                     frames += 1
                     self._since = self._fanout.now()
@@ -214,17 +219,14 @@ class Line(ABC):
         """Have the connection's task raise it."""
         if not self._done:
             self._failure = error
+            self._done = True
             self._stop_listening()
-
-    @property
-    def _done(self) -> bool:
-        return self._closed or self._ended is not None or self._failure is not None
 
     def _finish(self, error: ForumError) -> None:
         if not self._done:
-            self._ended = error.with_traceback(
-                None
-            )  # where it was raised holds the stream, and one error may end them all
+            self._done = True
+            # Where it was raised holds the stream, and one error may end them all.
+            self._ended = error.with_traceback(None)
             self._stop_listening()
 
     def _stop_listening(self) -> None:
@@ -242,7 +244,7 @@ class Line(ABC):
 
     async def _let_go(self) -> None:
         """Stop what works for it, and wait until it has: the server must not be sent anything after this."""
-        self._closed = True
+        self._done = True
         self._feed.carrier = None
         self._fanout.leave(self)
         if self._scope is None:
