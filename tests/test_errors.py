@@ -40,7 +40,7 @@ def family(kind: type[ForumError]) -> Iterator[type[ForumError]]:
     """An error's class and all below it that this package has."""
     yield kind
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(errors.__name__):
             yield from family(child)
 
 

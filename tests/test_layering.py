@@ -17,7 +17,7 @@ VALUES = ("errors", "logs", "stamps", "cursor", "models", "filters", "frames", "
 """The modules that the rest is built of; they know nothing of it."""
 
 TABLE: dict[str, tuple[str, ...]] = {
-    "errors": (),
+    "errors": ("errors",),
     "logs": (),
     "stamps": (),
     "cursor": ("errors",),

@@ -15,7 +15,7 @@ NEVER_SENT = {"bad_request", "unavailable", "forum.reset"}
 ERRORS = {
     code: kind
     for code, kind in error_types().items()
-    if kind.__module__ == "asgi_forum.errors" and code not in NEVER_SENT
+    if kind.__module__.startswith("asgi_forum.errors") and code not in NEVER_SENT
 }
 ONLY_LATER = {"authorization_expired", "too_slow"}
 """The codes that end a stream, and refuse none."""
