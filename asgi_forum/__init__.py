@@ -2,6 +2,7 @@
 
 from asgi_forum.app import Forum
 from asgi_forum.auth import Subscription
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import (
     ConfigurationError,
     CursorExpired,
@@ -19,7 +20,7 @@ from asgi_forum.errors import (
 from asgi_forum.filters import Filter
 from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
 from asgi_forum.middleware import ForumMiddleware
-from asgi_forum.models import Envelope, ForumEvent, Receipt, StoredEvent
+from asgi_forum.models import Envelope, ForumEvent, Receipt
 from asgi_forum.settings import Limits
 from asgi_forum.streams.page import ForumPage
 from asgi_forum.streams.refusals import error_response

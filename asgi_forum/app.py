@@ -19,13 +19,14 @@ from starlette.types import Receive, Scope, Send
 from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
 from asgi_forum.cursor import EARLIEST, LATEST
 from asgi_forum.endpoints import Endpoints, path_below_mount
+from asgi_forum.entries import encode_events
 from asgi_forum.errors import ConfigurationError, ForumClosed, InvalidWait, ShuttingDown, SourceUnavailable
 from asgi_forum.filters import Filter, Values
 from asgi_forum.hub.beginning import FAR
 from asgi_forum.hub.lifecycle import Lifecycle, Running
 from asgi_forum.hub.observers import Callback, Observer
 from asgi_forum.lifespan import serve_lifespan
-from asgi_forum.models import ActorType, ForumEvent, Receipt, encode_events, make_event
+from asgi_forum.models import ActorType, ForumEvent, Receipt, make_event
 from asgi_forum.publishing import publish
 from asgi_forum.settings import ForumSettings, Limits, OnLag
 from asgi_forum.sources.base import EventSource, ReportingSource, WritableSource

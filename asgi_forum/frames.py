@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 from pydantic_core import to_json
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, ResetReason
-from asgi_forum.models import StoredEvent
 from asgi_forum.stamps import utc_text
 
 __all__ = [

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import anyio
 
+from asgi_forum.entries import Entry
 from asgi_forum.errors import ForumError, Outcome, SourceUnavailable
 from asgi_forum.hub.pump import Backoff
 from asgi_forum.logs import EventLogger, event_logger
-from asgi_forum.models import Entry, Receipt
+from asgi_forum.models import Receipt
 from asgi_forum.sources.base import WritableSource
 
 __all__ = ["publish"]

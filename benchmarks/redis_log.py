@@ -21,7 +21,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 
 from asgi_forum import Forum, ForumEvent
-from asgi_forum.models import Entry
+from asgi_forum.entries import Entry
 from tests.redis.servers import running
 
 PAYLOAD = {"body": "x" * 200}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from asgi_forum.cursor import CursorKey
-from asgi_forum.models import Entry, ForumEvent, StoredEvent
+from asgi_forum.entries import Entry, StoredEvent
+from asgi_forum.models import ForumEvent
 
 KEY = CursorKey("epoch", b"secret")
 """What makes the cursors of `stored` events."""

@@ -13,7 +13,7 @@ import asgi_forum
 
 ROOT = Path(asgi_forum.__file__).parent
 
-VALUES = ("errors", "logs", "stamps", "cursor", "models", "filters", "frames", "settings")
+VALUES = ("errors", "logs", "stamps", "cursor", "models", "entries", "filters", "frames", "settings")
 """The modules that the rest is built of; they know nothing of it."""
 
 TABLE: dict[str, tuple[str, ...]] = {
@@ -21,9 +21,10 @@ TABLE: dict[str, tuple[str, ...]] = {
     "logs": (),
     "stamps": (),
     "cursor": ("errors",),
-    "models": ("errors", "stamps", "cursor"),
+    "models": ("errors", "stamps"),
+    "entries": ("errors", "stamps", "cursor", "models"),
     "filters": ("errors", "models"),
-    "frames": ("errors", "stamps", "models", "cursor"),
+    "frames": ("errors", "stamps", "entries", "cursor"),
     "settings": ("errors",),
     "sources": (*VALUES, "sources"),
     "hub": (*VALUES, "sources.base", "hub"),
@@ -31,7 +32,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "streams": (*VALUES, "hub", "auth", "streams"),
     "endpoints": (*VALUES, "auth", "streams"),
     "lifespan": ("logs", "hub"),
-    "publishing": ("errors", "logs", "models", "sources.base", "hub"),
+    "publishing": ("errors", "logs", "models", "entries", "sources.base", "hub"),
     "app": (
         *VALUES,
         "sources.base",

@@ -12,18 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from asgi_forum.entries import Entry, StoredEvent, canonical, encode_events
 from asgi_forum.errors import InvalidEvent, PayloadTooLarge
-from asgi_forum.models import (
-    Entry,
-    Envelope,
-    Keys,
-    Receipt,
-    StoredEvent,
-    canonical,
-    encode_events,
-    make_event,
-    parse_events,
-)
+from asgi_forum.models import Envelope, Keys, Receipt, make_event, parse_events
 from asgi_forum.stamps import rfc3339
 from tests.events import TYPE, draft, entry, stored
 

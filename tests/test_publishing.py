@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from asgi_forum import Forum, ForumEvent, SourceUnavailable
+from asgi_forum.entries import Entry
 from asgi_forum.errors import EventIdConflict, InvalidWait, Outcome
-from asgi_forum.models import Entry, Receipt
+from asgi_forum.models import Receipt
 from asgi_forum.publishing import publish
 from tests.events import draft, entries
 from tests.wire.sources import DistantSource

@@ -13,9 +13,10 @@ import anyio
 from asgi_forum import Forum, ForumSubscription
 from asgi_forum.cli.targets import Stream, Target
 from asgi_forum.client.backoff import Backoff
+from asgi_forum.entries import StoredEvent, encode_events
 from asgi_forum.errors import ConfigurationError, ForumError, ForumReset, SourceUnavailable
 from asgi_forum.frames import EventsFrame, Frame, HeartbeatFrame, ResetFrame
-from asgi_forum.models import ForumEvent, Receipt, StoredEvent, encode_events
+from asgi_forum.models import ForumEvent, Receipt
 from asgi_forum.settings import Limits
 from asgi_forum.sources.base import EventSource, ReportingSource, WritableSource
 from asgi_forum.sources.registry import KEEP_ALL, SourceOptions, open_url

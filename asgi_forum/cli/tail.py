@@ -20,8 +20,8 @@ from asgi_forum.cli.targets import Stream, Target
 from asgi_forum.cli.terminal import event_line, harmless, harmless_json, tell_log
 from asgi_forum.client import Unreachable
 from asgi_forum.client.refusals import unreachable
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumReset
-from asgi_forum.models import StoredEvent
 
 __all__ = ["follow"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError
-from asgi_forum.models import ForumEvent, Receipt, StoredEvent
+from asgi_forum.models import ForumEvent, Receipt
 
 __all__ = ["Stream", "Target"]
 

@@ -11,7 +11,7 @@ from json import JSONEncoder
 
 import click
 
-from asgi_forum.models import StoredEvent
+from asgi_forum.entries import StoredEvent
 
 __all__ = ["event_line", "harmless", "harmless_json", "hush", "tell_log"]
 

@@ -11,9 +11,10 @@ from pydantic_core import from_json
 
 from asgi_forum.client.decoder import Message
 from asgi_forum.client.refusals import unexpected
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import InvalidEvent, quote
 from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
-from asgi_forum.models import Receipt, StoredEvent
+from asgi_forum.models import Receipt
 
 __all__ = ["Health", "Page", "frame_of_text", "frames_of_messages", "read_health", "read_page", "read_receipts"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from asgi_forum.entries import StoredEvent
 from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, ResetFrame
-from asgi_forum.models import StoredEvent
 
 __all__ = ["Resumption"]
 

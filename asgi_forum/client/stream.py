@@ -16,9 +16,9 @@ from asgi_forum.client.backoff import Backoff
 from asgi_forum.client.connection import Connection, Dialer, Lost, Request
 from asgi_forum.client.refusals import ends_for_good, error_of
 from asgi_forum.client.resume import Resumption
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumClosed, ForumError, ForumReset, InvalidCursor
 from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
-from asgi_forum.models import StoredEvent
 
 __all__ = ["ForumStream", "Headers"]
 

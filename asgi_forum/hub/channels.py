@@ -10,9 +10,10 @@ from operator import attrgetter
 from typing import Protocol
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame
-from asgi_forum.models import Keys, StoredEvent
+from asgi_forum.models import Keys
 
 __all__ = ["Channel", "Channels", "Waiter", "take"]
 

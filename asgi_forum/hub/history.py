@@ -7,9 +7,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame
-from asgi_forum.models import StoredEvent
 
 __all__ = ["History", "Step"]
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError
 from asgi_forum.frames import HeartbeatFrame, LiveFrame
 from asgi_forum.hub.channels import Channel, Channels, Waiter
 from asgi_forum.hub.history import History
 from asgi_forum.hub.reads import SharedReads
 from asgi_forum.hub.tail import Tail, cost
-from asgi_forum.models import StoredEvent
 from asgi_forum.settings import Limits, OnLag
 from asgi_forum.sources.base import EventSource, LiveSource, Page
 

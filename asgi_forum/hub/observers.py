@@ -12,13 +12,13 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from asgi_forum.cursor import Start
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, SourceUnavailable
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, ResetFrame
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reader import Reader
 from asgi_forum.logs import EventLogger, event_logger
-from asgi_forum.models import StoredEvent
 
 __all__ = ["Callback", "Observer"]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 from asgi_forum.cursor import Cursor, Start
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, ResetReason, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
@@ -16,7 +17,6 @@ from asgi_forum.hub.channels import Channel, Waiter
 from asgi_forum.hub.history import Step
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.reads import BLOCK, Read, cut
-from asgi_forum.models import StoredEvent
 from asgi_forum.settings import OnLag
 from asgi_forum.sources.base import Page
 

@@ -12,9 +12,9 @@ import anyio
 import anyio.abc
 
 from asgi_forum.cursor import UNCHECKED, Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, SourceUnavailable
 from asgi_forum.logs import EventLogger, event_logger
-from asgi_forum.models import StoredEvent
 from asgi_forum.sources.base import EventSource, Page
 
 __all__ = ["BLOCK", "Read", "SharedReads", "cut"]

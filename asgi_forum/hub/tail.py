@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
-from asgi_forum.models import StoredEvent
 
 __all__ = ["Tail", "cost"]
 

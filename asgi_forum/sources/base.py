@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from asgi_forum.cursor import Cursor
-from asgi_forum.models import Entry, Receipt, StoredEvent
+from asgi_forum.entries import Entry, StoredEvent
+from asgi_forum.models import Receipt
 
 __all__ = ["EventSource", "LiveSource", "Page", "Receipt", "ReportingSource", "WritableSource"]
 

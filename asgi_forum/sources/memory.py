@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asgi_forum.cursor import Cursor, CursorKey
+from asgi_forum.entries import Entry, StoredEvent
 from asgi_forum.errors import ConfigurationError, EventIdConflict
-from asgi_forum.models import Entry, StoredEvent
 from asgi_forum.sources.base import LiveSource, Page, Receipt, WritableSource
 from asgi_forum.sources.registry import SourceOptions
 from asgi_forum.sources.remembered import Remembered, Trace

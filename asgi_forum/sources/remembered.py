@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from asgi_forum.models import Entry, StoredEvent, canonical, is_plain
+from asgi_forum.entries import Entry, StoredEvent, canonical, is_plain
 
 __all__ = ["Remembered", "Trace"]
 

@@ -13,12 +13,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from asgi_forum.cursor import EARLIEST
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import CursorExpired, ForumError, ShuttingDown, SourceUnavailable
 from asgi_forum.frames import EventsFrame, ResetFrame
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.reader import Reader
 from asgi_forum.hub.streams import Place
-from asgi_forum.models import StoredEvent
 from asgi_forum.streams.bodies import answer_page
 from asgi_forum.streams.opening import Door, of_age, of_authorization
 from asgi_forum.streams.refusals import answer_nobody, refuse_http

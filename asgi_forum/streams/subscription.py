@@ -10,10 +10,10 @@ from typing import Self
 
 import anyio
 
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumClosed, ForumReset, ShuttingDown
 from asgi_forum.frames import EventsFrame, Frame, ResetFrame
 from asgi_forum.hub.lifecycle import Running
-from asgi_forum.models import StoredEvent
 from asgi_forum.streams.feed import Feed
 from asgi_forum.streams.request import Asked
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_forum.cli.terminal import event_line, harmless, harmless_json
-from asgi_forum.models import StoredEvent
+from asgi_forum.entries import StoredEvent
 from tests.client.events import document, event
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\r\n\x00\x7f\u202eevil\u2066\u2028\ud7ff\u200b"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asgi_forum.models import StoredEvent
+from asgi_forum.entries import StoredEvent
 
 
 def document(sequence: int, **envelope: Any) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 from asgi_forum.client.answers import frame_of_text, frames_of_messages, read_health, read_page, read_receipts
 from asgi_forum.client.decoder import EventDecoder
 from asgi_forum.client.refusals import UnexpectedAnswer
+from asgi_forum.entries import StoredEvent
 from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
-from asgi_forum.models import Receipt, StoredEvent
+from asgi_forum.models import Receipt
 from tests.client.events import document, event
 
 SENT = "2026-02-10T12:56:00.123Z"

@@ -16,9 +16,9 @@ from starlette.websockets import WebSocket
 
 from asgi_forum import Forum
 from asgi_forum.client import ErrorFrame, ForumStream, Transport, UnexpectedAnswer, connect
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import Forbidden, ForumClosed, ForumReset, Unauthorized
 from asgi_forum.frames import EventsFrame
-from asgi_forum.models import StoredEvent
 from tests.client.events import document, event
 from tests.client.site import DEADLINE, Site, network
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from asgi_forum.client.answers import frames_of_messages
 from asgi_forum.client.decoder import EventDecoder
 from asgi_forum.client.resume import Resumption
+from asgi_forum.entries import StoredEvent
 from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame
-from asgi_forum.models import StoredEvent
 from tests.client.events import event
 
 

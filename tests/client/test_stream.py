@@ -23,6 +23,7 @@ from asgi_forum.client import (
     connect,
     health,
 )
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import (
     ConfigurationError,
     Forbidden,
@@ -35,7 +36,6 @@ from asgi_forum.errors import (
     NotFound,
     Unauthorized,
 )
-from asgi_forum.models import StoredEvent
 from tests.client.site import DEADLINE, Site
 
 pytestmark = pytest.mark.anyio

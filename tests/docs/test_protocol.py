@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from asgi_forum.entries import MAX_DEPTH
 from asgi_forum.errors import ForumError, InvalidMessage, Unavailable, error_types
-from asgi_forum.models import MAX_DEPTH, MAX_DETAILS, MAX_EVENTS
+from asgi_forum.models import MAX_DETAILS, MAX_EVENTS
 from tests.docs.pages import ROOT, rows
 
 PAGE = ROOT / "docs" / "protocol.md"

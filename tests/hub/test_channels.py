@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
 from asgi_forum.hub.channels import Channel, Channels, take
-from asgi_forum.models import Keys, StoredEvent
+from asgi_forum.models import Keys
 from tests.events import KEY, sequences, stored
 
 ORIGIN = KEY.bare(0)

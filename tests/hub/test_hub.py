@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import NotFound, ShuttingDown, TooManyConnections, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.hub.channels import Channel
 from asgi_forum.hub.hub import Counters, Hub
 from asgi_forum.hub.tail import cost
-from asgi_forum.models import StoredEvent
 from asgi_forum.settings import Limits
 from asgi_forum.sources import MemorySource, Page
 from tests.events import KEY, sequences, stored

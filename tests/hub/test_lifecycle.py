@@ -10,10 +10,10 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ConfigurationError, ForumClosed, ForumError, ShuttingDown, SourceUnavailable
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.observers import Observer
-from asgi_forum.models import StoredEvent
 from asgi_forum.sources import MemorySource
 from tests.events import entries, entry
 from tests.hub.bench import DEADLINE, at_work, until

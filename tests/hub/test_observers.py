@@ -12,10 +12,10 @@ import anyio.lowlevel
 import pytest
 from anyio import wait_all_tasks_blocked
 
+from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, InvalidFilter
 from asgi_forum.hub.lifecycle import Running
 from asgi_forum.hub.observers import STALL, Observer
-from asgi_forum.models import StoredEvent
 from asgi_forum.settings import OnLag
 from asgi_forum.sources import MemorySource
 from tests.events import draft, entries, entry

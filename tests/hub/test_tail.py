@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
 from asgi_forum.hub.tail import Tail, cost
-from asgi_forum.models import StoredEvent
 from tests.events import KEY, sequences, stored
 
 EMPTY = Cursor("epoch", 0)

@@ -10,7 +10,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from asgi_forum.cursor import Cursor
-from asgi_forum.models import Entry, Receipt, StoredEvent
+from asgi_forum.entries import Entry, StoredEvent
+from asgi_forum.models import Receipt
 from asgi_forum.sources import EventSource, MemorySource, Page, SourceOptions
 from asgi_forum.testing import SourceSuite
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 import anyio
 
 from asgi_forum.cursor import Cursor, CursorKey
-from asgi_forum.models import Entry, Receipt
+from asgi_forum.entries import Entry
+from asgi_forum.models import Receipt
 from asgi_forum.sources import MemorySource, Page, SourceOptions
 from tests.testing.sound import Shelf, renamed
 from tests.testing.wrong_pages import Broken

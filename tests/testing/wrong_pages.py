@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from anyio.lowlevel import checkpoint
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import Entry
 from asgi_forum.errors import EventIdConflict, SourceUnavailable
-from asgi_forum.models import Entry, Receipt
+from asgi_forum.models import Receipt
 from asgi_forum.sources import MemorySource, Page, SourceOptions
 from tests.testing.sound import Shelf, Sound
 

@@ -10,8 +10,9 @@ import anyio
 import anyio.lowlevel
 
 from asgi_forum.cursor import Cursor
+from asgi_forum.entries import Entry
 from asgi_forum.errors import SourceUnavailable
-from asgi_forum.models import Entry, ForumEvent, Receipt
+from asgi_forum.models import ForumEvent, Receipt
 from asgi_forum.sources import MemorySource
 from asgi_forum.sources.base import EventSource, LiveSource, Page, WritableSource
 

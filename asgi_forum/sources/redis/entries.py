@@ -12,9 +12,10 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from asgi_forum.cursor import Cursor, CursorKey
+from asgi_forum.entries import Entry, StoredEvent, canonical
 from asgi_forum.errors import InvalidEvent, quote
 from asgi_forum.logs import EventLogger, event_logger
-from asgi_forum.models import Entry, StoredEvent, canonical, parse_events
+from asgi_forum.models import parse_events
 
 __all__ = ["FIELDS", "Decoder", "RawEntry", "decoded", "mask_of", "record_of", "trace_of"]
 

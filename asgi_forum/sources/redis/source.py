@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl, urlencode
 from redis import exceptions
 
 from asgi_forum.cursor import Cursor, CursorKey, fresh_identity
+from asgi_forum.entries import Entry
 from asgi_forum.errors import ConfigurationError, EventIdConflict, SourceUnavailable
 from asgi_forum.logs import EventLogger, event_logger
-from asgi_forum.models import Entry, Receipt
+from asgi_forum.models import Receipt
 from asgi_forum.sources.base import LiveSource, Page, ReportingSource, WritableSource
 from asgi_forum.sources.redis.checks import check_readable, check_server
 from asgi_forum.sources.redis.connections import Connections, Script

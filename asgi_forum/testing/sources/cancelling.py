@@ -8,7 +8,8 @@ from functools import partial
 import anyio
 from anyio.lowlevel import checkpoint
 
-from asgi_forum.models import Entry, Receipt
+from asgi_forum.entries import Entry
+from asgi_forum.models import Receipt
 from asgi_forum.testing.sources.case import SourceCase, entries, entry, live, writable
 from asgi_forum.testing.sources.feed import Follower
 from asgi_forum.testing.sources.looks import FAR, check_after, check_before, continues, everything

@@ -11,7 +11,8 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from asgi_forum.models import Entry, ForumEvent
+from asgi_forum.entries import Entry
+from asgi_forum.models import ForumEvent
 from asgi_forum.sources.base import EventSource, LiveSource, WritableSource
 from asgi_forum.sources.registry import SourceOptions
 

@@ -9,7 +9,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from asgi_forum.cursor import Cursor
-from asgi_forum.models import StoredEvent
+from asgi_forum.entries import StoredEvent
 from asgi_forum.sources.base import EventSource, LiveSource, Page
 from asgi_forum.testing.sources.case import SourceCase, entries, entry, fresh, live, writable
 from asgi_forum.testing.sources.looks import FAR, check_after, continues, everything

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asgi_forum.cursor import Cursor
-from asgi_forum.models import StoredEvent
+from asgi_forum.entries import StoredEvent
 from asgi_forum.sources.base import EventSource, Page
 
 __all__ = ["FAR", "check_after", "check_before", "continues", "everything", "ids", "sequences"]
