@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 import anyio.from_thread
@@ -18,22 +18,20 @@ from starlette.types import Receive, Scope, Send
 
 from asgi_forum.auth import Authorize, AuthorizePublish, OriginPolicy, Subscription
 from asgi_forum.cursor import EARLIEST, LATEST
-from asgi_forum.endpoints import Endpoints, path_below_mount
+from asgi_forum.endpoints import Endpoints, refuse
 from asgi_forum.entries import encode_events
-from asgi_forum.errors import ConfigurationError, ForumClosed, InvalidWait, ShuttingDown, SourceUnavailable
+from asgi_forum.errors import ConfigurationError, ForumClosed, InvalidWait, ShuttingDown
 from asgi_forum.filters import Filter, Values
-from asgi_forum.hub.beginning import FAR
 from asgi_forum.hub.lifecycle import Lifecycle, Running
 from asgi_forum.hub.observers import Callback, Observer
 from asgi_forum.lifespan import serve_lifespan
 from asgi_forum.models import ActorType, ForumEvent, Receipt, make_event
 from asgi_forum.publishing import publish
-from asgi_forum.settings import ForumSettings, Limits, OnLag
-from asgi_forum.sources.base import EventSource, ReportingSource, WritableSource
+from asgi_forum.settings import ForumSettings, Limits, OnLag, check_options
+from asgi_forum.sources.base import EventSource, WritableSource
 from asgi_forum.sources.registry import SourceOptions, open_url
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.page import ForumPage, read_page
-from asgi_forum.streams.refusals import refuse_http, refuse_sse, refuse_websocket
 from asgi_forum.streams.request import asked_by_host, resumed
 from asgi_forum.streams.subscription import ForumSubscription
 
@@ -75,23 +73,13 @@ class Forum:
         allowed_origins: Iterable[str] = (),
         handle_signals: bool = True,
     ) -> None:
-        if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 0 < heartbeat < math.inf:
-            raise ConfigurationError(f"heartbeat: got {heartbeat!r}, expected seconds above 0")
-        for setting, switch in (("allow_publish", allow_publish), ("handle_signals", handle_signals)):
-            if not isinstance(switch, bool):
-                raise ConfigurationError(f"{setting}: got {switch!r}, expected True or False")
-        if on_lag not in get_args(OnLag):
-            raise ConfigurationError(f"on_lag: got {on_lag!r}, expected one of {', '.join(get_args(OnLag))}")
-        if allow_publish and authorize is not None and authorize_publish is None:
-            raise ConfigurationError(
-                "allow_publish with authorize, but without authorize_publish, would let everybody publish: give authorize_publish"
-                " (lambda connection, events: True allows all)"
-            )
-        for setting, hook in (("authorize", authorize), ("authorize_publish", authorize_publish)):
-            if hook is not None and not callable(hook):
-                raise ConfigurationError(f"{setting}: got {hook!r}, expected a function")
-        if limits is not None and not isinstance(limits, Limits):
-            raise ConfigurationError(f"limits: got {limits!r}, expected Limits(...)")
+        check_options(
+            heartbeat=heartbeat,
+            on_lag=on_lag,
+            limits=limits,
+            switches={"allow_publish": allow_publish, "handle_signals": handle_signals},
+            hooks={"authorize": authorize, "authorize_publish": authorize_publish},
+        )
         if not isinstance(source, str | EventSource):
             raise ConfigurationError(f"source: got {source!r}, expected a URL or an EventSource")
         options = SourceOptions(name, retain, retain_for)
@@ -140,7 +128,7 @@ class Forum:
             running = await self._lifecycle.ensure()
         except ForumClosed:
             posted = scope["type"] == "http" and scope["method"] == "POST"
-            await _refuse(scope, receive, send, ShuttingDown(outcome="not_published" if posted else None))
+            await refuse(scope, receive, send, ShuttingDown(outcome="not_published" if posted else None))
             return
         endpoints = self._endpoints
         if endpoints is None or endpoints.door.running is not running:
@@ -217,29 +205,22 @@ class Forum:
         PayloadTooLarge, EventIdConflict, SourceUnavailable (its `outcome` says whether the event may have got in), ForumClosed.
         Cancelling leaves it open whether the event got in.
         """
-        given: dict[str, Any] = {"event_type": event_type, "ticket": ticket, "payload": payload}
-        # One after the other: a loop over all of them would take longer than checking the event.
-        if thread_id is not None:
-            given["thread_id"] = thread_id
-        if run_id is not None:
-            given["run_id"] = run_id
-        if agent_name is not None:
-            given["agent_name"] = agent_name
-        if actor_type is not None:
-            given["actor_type"] = actor_type
-        if actor_name is not None:
-            given["actor_name"] = actor_name
-        if correlation_id is not None:
-            given["correlation_id"] = correlation_id
-        if causation_id is not None:
-            given["causation_id"] = causation_id
-        if event_id is not None:
-            given["event_id"] = event_id
-        if event_version is not None:
-            given["event_version"] = event_version
-        if occurred_at is not None:
-            given["occurred_at"] = occurred_at
-        return (await self.publish_many([make_event(**given)], wait=wait))[0]
+        event = make_event(
+            event_type=event_type,
+            ticket=ticket,
+            thread_id=thread_id,
+            run_id=run_id,
+            agent_name=agent_name,
+            actor_type=actor_type,
+            actor_name=actor_name,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+            event_id=event_id,
+            event_version=event_version,
+            occurred_at=occurred_at,
+            payload=payload,
+        )
+        return (await self.publish_many([event], wait=wait))[0]
 
     async def publish_many(self, events: Sequence[ForumEvent], *, wait: float = 0.0) -> list[Receipt]:
         """
@@ -380,22 +361,7 @@ class Forum:
 
     async def health(self) -> dict[str, Any]:
         """Return the report of `GET /health`, for those who may see all of it. Credentials are never in it."""
-        running = await self._lifecycle.ensure()
-        end = running.hub.tail.end
-        available = not running.hub.degraded
-        if not running.hub.live:
-            try:
-                end = (await running.hub.reads.read(FAR, 0).page()).end
-            except SourceUnavailable:
-                available = False
-        counts = running.streams.by_transport
-        report: Mapping[str, Any] = self._source.report() if isinstance(self._source, ReportingSource) else {}
-        return {
-            "status": "ok" if available and "fault" not in report else "degraded",
-            "source": {"kind": self._source.kind, "available": available, **report},
-            "streams": {"sse": counts["sse"], "websocket": counts["websocket"]},
-            "cursor": str(end) if end else None,
-        }
+        return await (await self._lifecycle.ensure()).health()
 
     def stats(self) -> dict[str, Any]:
         """
@@ -426,12 +392,3 @@ class Forum:
 def _check_wait(wait: float) -> None:
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < math.inf:
         raise InvalidWait(f"wait: got {wait!r}, expected seconds from 0 on")
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, error: ShuttingDown) -> None:
-    if scope["type"] == "websocket":
-        await refuse_websocket(scope, receive, send, error)
-    elif path_below_mount(scope) == "/stream":
-        await refuse_sse(scope, send, error)
-    else:
-        await refuse_http(scope, send, error)

@@ -31,13 +31,21 @@ from asgi_forum.models import ForumEvent, Receipt, parse_events
 from asgi_forum.streams.bodies import ClientGoneError, read_body
 from asgi_forum.streams.opening import Door
 from asgi_forum.streams.page import serve_page
-from asgi_forum.streams.refusals import HEADERS, answer_json, answer_nobody, headers_of, refuse_http, refuse_websocket
+from asgi_forum.streams.refusals import (
+    HEADERS,
+    answer_json,
+    answer_nobody,
+    headers_of,
+    refuse_http,
+    refuse_sse,
+    refuse_websocket,
+)
 from asgi_forum.streams.request import Asked
 from asgi_forum.streams.socket import serve_socket
 from asgi_forum.streams.sse import serve_sse
 from asgi_forum.streams.websocket import serve_websocket
 
-__all__ = ["Endpoints", "Publisher", "path_below_mount"]
+__all__ = ["Endpoints", "Publisher", "path_below_mount", "refuse"]
 
 Publisher = Callable[[list[ForumEvent]], Awaitable[list[Receipt]]]
 Health = Callable[[], Awaitable[dict[str, Any]]]
@@ -55,6 +63,16 @@ def path_below_mount(scope: Scope) -> str:
     if root and (path == root or path.startswith(root + "/")):
         path = path[len(root) :]
     return str(path).rstrip("/")
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, error: ShuttingDown) -> None:
+    """Refuse any request, or upgrade, in the way of its address: the forum is not there to answer it."""
+    if scope["type"] == "websocket":
+        await refuse_websocket(scope, receive, send, error)
+    elif path_below_mount(scope) == "/stream":
+        await refuse_sse(scope, send, error)
+    else:
+        await refuse_http(scope, send, error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from asgi_forum.errors import ConfigurationError, quote
 
-__all__ = ["ForumSettings", "Limits", "OnLag"]
+__all__ = ["ForumSettings", "Limits", "OnLag", "check_options"]
 
 OnLag = Literal["resume", "skip", "disconnect"]
 
@@ -88,6 +89,34 @@ class Limits:
             ):
                 takes = f"{'an integer' if whole else 'a number of seconds'} above 0{' or None' if each.name in _OFF else ''}"
                 raise ConfigurationError(f"Limits.{each.name}: got {value!r}, expected {takes}")
+
+
+def check_options(
+    *,
+    heartbeat: object,
+    on_lag: object,
+    limits: object,
+    switches: Mapping[str, object],
+    hooks: Mapping[str, object],
+) -> None:
+    """Check what a forum is made with, as far as types alone don't say. Raises ConfigurationError for the first that is off."""
+    if isinstance(heartbeat, bool) or not isinstance(heartbeat, int | float) or not 0 < heartbeat < math.inf:
+        raise ConfigurationError(f"heartbeat: got {heartbeat!r}, expected seconds above 0")
+    for setting, switch in switches.items():
+        if not isinstance(switch, bool):
+            raise ConfigurationError(f"{setting}: got {switch!r}, expected True or False")
+    if on_lag not in get_args(OnLag):
+        raise ConfigurationError(f"on_lag: got {on_lag!r}, expected one of {', '.join(get_args(OnLag))}")
+    if switches["allow_publish"] and hooks["authorize"] is not None and hooks["authorize_publish"] is None:
+        raise ConfigurationError(
+            "allow_publish with authorize, but without authorize_publish, would let everybody publish: give authorize_publish"
+            " (lambda connection, events: True allows all)"
+        )
+    for setting, hook in hooks.items():
+        if hook is not None and not callable(hook):
+            raise ConfigurationError(f"{setting}: got {hook!r}, expected a function")
+    if limits is not None and not isinstance(limits, Limits):
+        raise ConfigurationError(f"limits: got {limits!r}, expected Limits(...)")
 
 
 _JSON = {

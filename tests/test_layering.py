@@ -77,6 +77,7 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "hub.observers": ("hub.hub", "hub.reader"),
     "hub.signals": ("hub.streams",),
     "hub.lifecycle": (
+        "hub.beginning",
         "hub.fanout",
         "hub.hub",
         "hub.pump",

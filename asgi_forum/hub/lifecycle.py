@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -11,6 +11,7 @@ import anyio.abc
 
 from asgi_forum.cursor import LATEST, Start
 from asgi_forum.errors import ConfigurationError, ForumClosed, ShuttingDown, SourceUnavailable
+from asgi_forum.hub.beginning import FAR
 from asgi_forum.hub.fanout import Fanout
 from asgi_forum.hub.hub import Hub
 from asgi_forum.hub.observers import Observer
@@ -21,7 +22,7 @@ from asgi_forum.hub.transfers import Transfers
 from asgi_forum.hub.watchdog import Watchdog
 from asgi_forum.logs import EventLogger, event_logger
 from asgi_forum.settings import Limits, OnLag
-from asgi_forum.sources.base import EventSource, LiveSource
+from asgi_forum.sources.base import EventSource, LiveSource, ReportingSource
 
 __all__ = ["Lifecycle", "Running"]
 
@@ -66,6 +67,23 @@ class Running:
             "tail_bytes": self.hub.tail.size,
             "transfer_bytes": self.transfers.under_way,
             "degraded": self.hub.degraded,
+        }
+
+    async def health(self) -> dict[str, Any]:
+        """Return the report of `GET /health`."""
+        end, available = self.hub.tail.end, not self.hub.degraded
+        if not self.hub.live:
+            try:
+                end = (await self.hub.reads.read(FAR, 0).page()).end
+            except SourceUnavailable:
+                available = False
+        counts = self.streams.by_transport
+        report: Mapping[str, Any] = self.source.report() if isinstance(self.source, ReportingSource) else {}
+        return {
+            "status": "ok" if available and "fault" not in report else "degraded",
+            "source": {"kind": self.source.kind, "available": available, **report},
+            "streams": {"sse": counts["sse"], "websocket": counts["websocket"]},
+            "cursor": str(end) if end else None,
         }
 
     def stop(self) -> None:
