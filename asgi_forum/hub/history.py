@@ -23,11 +23,12 @@ class Step:
     """
     Where a reader got to from one position, and with which frame, a full one: at the log's end there may be more by now.
 
-    examined: how many entries were looked at. made_at: by `time.monotonic`.
+    end: the sequence of the log's end, as far as was known. examined: how many entries were looked at. made_at: by `time.monotonic`.
     """
 
     frame: EventsFrame
     reached: Cursor
+    end: int
     examined: int
     made_at: float
 

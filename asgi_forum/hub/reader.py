@@ -440,7 +440,7 @@ class Reader:
         if step is None or step.examined > most:
             return None
         self._position, self._page_size = step.reached, limit
-        self._end = max(self._end, step.reached.sequence)
+        self._end = max(self._end, step.end)
         self.examined += step.examined
         return step.frame
 
@@ -452,7 +452,8 @@ class Reader:
         sparse = self._position == through and found * 2 < min(limit, count)
         self._page_size = min(max(limit, self._page_size) * 4, _SCAN) if sparse else limit
         if frame is not None and self._position is not None and len(frame.events) == limit:
-            step = Step(frame, self._position, count, time.monotonic())
+            end = max(self._end, self._position.sequence)
+            step = Step(frame, self._position, end, count, time.monotonic())
             self._hub.history.taken(self._filter, before, limit, self._room, step)
 
     def _reset(self, reason: ResetReason, at: Cursor) -> ResetFrame:

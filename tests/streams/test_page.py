@@ -129,6 +129,16 @@ async def test_a_page_of_a_log_without_a_feed_says_that_there_is_more() -> None:
         assert (sequences(made), made.has_more) == ([4, 5], False)
 
 
+async def test_a_page_that_others_have_just_read_is_the_same() -> None:
+    """All of it: its events, where to go on, and that there is more, where only the source can say so."""
+    source = HistorySource()
+    await source.append(*[draft(ticket=ticket) for ticket in ["a", "x", "x", "x", *["a"] * 20]])
+    asked = Asked(Filter.of(ticket="a"), Start(sequence=0), 4)  # the first step finds one of them, the second one three
+    async with at_work(source) as running:
+        pages = [await read_page(running, asked) for _ in range(3)]
+    assert [(sequences(page.events), page.has_more) for page in pages] == 3 * [([1, 5, 6, 7], True)]
+
+
 async def test_a_page_holds_no_more_bytes_than_it_may() -> None:
     """But one event at least."""
     async with at_work(await log(5), page_bytes=1) as running:
