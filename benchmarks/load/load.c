@@ -292,7 +292,7 @@ static size_t frames(client *c, const char *text, size_t size, int64_t at) {
 static size_t lines(client *c, const char *text, size_t size, int64_t at) {
     /* Up to the end of the last whole message: its id, which comes first, is only then a place to come back to. */
     size_t done = size;
-    while (done >= 2 && memcmp(text + done - 2, "\n\n", 2)) done--;
+    while (done >= 2 && memcmp(text + done - 2, "\n\n", 2) && (done < 3 || memcmp(text + done - 3, "\n\r\n", 3))) done--;
     if (done < 2) done = 0;
     judge(c, text, done, at);
     if (size >= 5 && !memcmp(text + size - 5, "0\r\n\r\n", 5) && (size == 5 || text[size - 6] == '\n')) c->clean = 1;
