@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import ClassVar, Literal
 
 from pydantic_core import to_json
@@ -24,6 +26,7 @@ __all__ = [
     "Mode",
     "ResetFrame",
     "command_frame",
+    "first_frame",
 ]
 
 Mode = Literal["push", "heartbeat"]
@@ -166,6 +169,23 @@ class ErrorFrame(_Encoded):
     def of(cls, error: ForumError) -> ErrorFrame:
         """Tell of an error; what else it carries (`details`, ...) belongs to HTTP answers only."""
         return cls(error.code, error.message)
+
+
+def first_frame(events: Sequence[StoredEvent], limit: int, max_bytes: int, end: str) -> EventsFrame:
+    """
+    Make a frame of the first events: at most `limit`, as many as `max_bytes` of messages hold, but one at least.
+
+    `end` is the cursor that it leads to where it holds them all.
+    """
+    taken = events[:limit]
+    sizes = [len(event.sse) for event in taken]
+    size = sum(sizes)
+    if size > max_bytes:
+        count = max(bisect_right(list(accumulate(sizes)), max_bytes), 1)
+        taken, size = taken[:count], sum(sizes[:count])
+    frame = EventsFrame(taken, end if len(taken) == len(events) else taken[-1].cursor)
+    frame.__dict__["size"] = size  # which it would count again
+    return frame
 
 
 Frame = EventsFrame | LiveFrame | HeartbeatFrame | ResetFrame | ErrorFrame

@@ -118,9 +118,13 @@ class Envelope:
     causation_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Keys:
-    """What filters look at: as it was published (`exact`), and without regard to case (`folded`)."""
+    """
+    What filters look at: as it was published (`exact`), and without regard to case (`folded`).
+
+    Events that have the same share them, mostly: they are told apart by identity, so that many are looked at by a glance at each.
+    """
 
     exact: tuple[str, str | None, str | None, str]
     folded: tuple[str, str | None, str | None, str]

@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 
 from asgi_forum.errors import InvalidCursor
-from asgi_forum.frames import ErrorFrame, EventsFrame, Frame, HeartbeatFrame, LiveFrame, ResetFrame, command_frame
-from tests.events import stored
+from asgi_forum.frames import (
+    ErrorFrame,
+    EventsFrame,
+    Frame,
+    HeartbeatFrame,
+    LiveFrame,
+    ResetFrame,
+    command_frame,
+    first_frame,
+)
+from tests.events import sequences, stored
 
 EVENTS = [stored(1, payload={"text": "ü\n\r\u2028"}), stored(2)]
 SENT = "2026-02-10T12:56:00.123Z"
@@ -130,3 +139,28 @@ def test_a_command_is_answered_with_what_has_a_value() -> None:
     """`subscribed` has no `next_cursor` while it is not fixed."""
     assert json.loads(command_frame("subscribed", id="a", next_cursor=None)) == {"type": "subscribed", "id": "a"}
     assert json.loads(command_frame("pong", sent_at=SENT)) == {"type": "pong", "sent_at": SENT}
+
+
+SIZE = len(stored(1).sse)
+
+
+@pytest.mark.parametrize(
+    ("limit", "room", "taken"),
+    [
+        (10, 10**9, [1, 2, 3, 4]),
+        (4, 4 * SIZE, [1, 2, 3, 4]),
+        (2, 10**9, [1, 2]),
+        (10, 2 * SIZE, [1, 2]),
+        (10, 2 * SIZE - 1, [1]),
+        (10, SIZE, [1]),
+        (10, 1, [1]),
+        (1, 1, [1]),
+    ],
+)
+def test_a_frame_is_bounded_in_events_and_bytes(limit: int, room: int, taken: list[int]) -> None:
+    """Both bounds are sharp; one event is taken however large it is, or a stream would never go on."""
+    events = [stored(number) for number in (1, 2, 3, 4)]
+    frame = first_frame(events, limit, room, "the end")
+    assert sequences(frame) == taken
+    assert frame.next_cursor == ("the end" if len(taken) == 4 else events[taken[-1] - 1].cursor)
+    assert frame.size == EventsFrame(frame.events, frame.next_cursor).size

@@ -12,10 +12,10 @@ from typing import Protocol
 from asgi_forum.cursor import Cursor
 from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
-from asgi_forum.frames import EventsFrame
+from asgi_forum.frames import EventsFrame, first_frame
 from asgi_forum.models import Keys
 
-__all__ = ["Channel", "Channels", "Waiter", "take"]
+__all__ = ["Channel", "Channels", "Waiter"]
 
 _sequence = attrgetter("sequence")
 
@@ -30,16 +30,6 @@ class Waiter(Protocol):
 
 def _nothing() -> None:
     """Whoever counts something else."""
-
-
-def take(events: list[StoredEvent], first: int, limit: int, max_bytes: int) -> list[StoredEvent]:
-    """Return at most `limit` events from an index on, as many as `max_bytes` of JSON holds, but one at least."""
-    size, end = 0, min(first + limit, len(events))
-    for index in range(first, end):
-        size += len(events[index].sse)
-        if size > max_bytes:
-            return events[first : max(index, first + 1)]
-    return events[first:end]
 
 
 class Channel:
@@ -125,10 +115,11 @@ class Channel:
         first = newest if alone else bisect_right(self._events, after, key=_sequence)
         key = (self._events[first].sequence, limit, max_bytes)
         if self._frame is None or self._frame[0] != key:
-            events = take(self._events, first, limit, max_bytes)
-            if len(events) < min(limit, len(self._events) - first):
+            events = self._events[first : first + limit]
+            frame = first_frame(events, limit, max_bytes, events[-1].cursor)
+            if len(frame.events) < len(events):
                 self._when_cut()
-            self._frame = (key, EventsFrame(events, events[-1].cursor))
+            self._frame = (key, frame)
         return self._frame[1]
 
     def before_newest(self) -> Cursor | None:

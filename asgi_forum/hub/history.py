@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from asgi_forum.cursor import Cursor
-from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame
 
 __all__ = ["History", "Step"]
 
-_FRAMES = 64
 _FRESH = 1.0
-"""How many frames of history are kept at most, and for how many seconds, for those who come to the same position next."""
+"""Seconds for which frames of history are kept for those who come to the same position next."""
+
+_FRAMES = 64
+"""The most frames that are kept apart from a step: those that are not full."""
+
+_FEW = 8
+"""
+Steps that are kept while nobody takes them: one who reads alone leaves the processor's cache to what it reads. As soon as one is taken,
+many may be needed: of a hundred readers that began together, some were thousands of events ahead of others.
+"""
 
 
 @dataclass(slots=True)
@@ -38,20 +46,24 @@ class History:
     Frames of stored events that were made a moment ago: readers of one filter that catch up behind each other share them.
 
     A step is shared by those who stand at the very same cursor: what was found right about it then is right now. For how long is
-    bounded like that of a block of history (see SharedReads), and for the same reason.
+    bounded like that of a block of history (see SharedReads), and for the same reason. The frames of steps have `max_bytes` at most,
+    but for the newest few.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._frames: OrderedDict[tuple[Filter, str, int, str], tuple[float, EventsFrame]] = OrderedDict()
         self._steps: OrderedDict[tuple[Filter, Cursor, int, int], Step] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._shared_at = -math.inf
 
-    def frame(self, keep: Filter, events: list[StoredEvent], cursor: str) -> EventsFrame:
-        """Make a frame of stored events, or return the one that was made of the same: it is encoded once."""
-        key = (keep, events[0].cursor, len(events), cursor)
+    def frame(self, keep: Filter, made: EventsFrame) -> EventsFrame:
+        """Return the frame that was made of the same events a moment ago, or else this one: it is encoded once."""
+        key = (keep, made.events[0].cursor, len(made.events), made.next_cursor)
         found = self._frames.get(key)
         now = time.monotonic()
         if found is None or now - found[0] > _FRESH:
-            found = self._frames[key] = (now, EventsFrame(events, cursor))
+            found = self._frames[key] = (now, made)
             if len(self._frames) > _FRAMES:
                 self._frames.popitem(last=False)
         return found[1]
@@ -59,10 +71,18 @@ class History:
     def step(self, keep: Filter, after: Cursor, limit: int, room: int) -> Step | None:
         """Return the step that another reader has taken from this position, with these bounds, a moment ago."""
         found = self._steps.get((keep, after, limit, room))
-        return found if found is not None and time.monotonic() - found.made_at <= _FRESH else None
+        if found is None or (now := time.monotonic()) - found.made_at > _FRESH:
+            return None
+        self._shared_at = now
+        return found
 
     def taken(self, keep: Filter, after: Cursor, limit: int, room: int, step: Step) -> None:
         """Remember a step, for who comes next."""
-        self._steps[keep, after, limit, room] = step
-        if len(self._steps) > _FRAMES:
-            self._steps.popitem(last=False)
+        key = (keep, after, limit, room)
+        if (before := self._steps.pop(key, None)) is not None:
+            self._size -= before.frame.size
+        self._steps[key] = step
+        self._size += step.frame.size
+        most = self._max_bytes if step.made_at - self._shared_at <= _FRESH else 0
+        while len(self._steps) > _FEW and self._size > most:
+            self._size -= self._steps.popitem(last=False)[1].frame.size

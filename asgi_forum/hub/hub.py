@@ -133,7 +133,7 @@ class Hub:
         self._unswept = 0
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
         self._arrival = _NO_ARRIVAL
-        self.history: History = History()
+        self.history: History = History(limits.tail_bytes)
         self._moment: tuple[object, float, LiveFrame | HeartbeatFrame] | None = None
 
     @property

@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
+from operator import attrgetter
 
 from asgi_forum.cursor import Cursor, Start
 from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, ResetReason, TooSlow
 from asgi_forum.filters import Filter
-from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
+from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame, first_frame
 from asgi_forum.hub.beginning import FAR, LookBack, judge
 from asgi_forum.hub.channels import Channel, Waiter
 from asgi_forum.hub.history import Step
@@ -21,6 +22,8 @@ from asgi_forum.settings import OnLag
 from asgi_forum.sources.base import Page
 
 __all__ = ["Look", "Reader"]
+
+_keys = attrgetter("keys")
 
 _SCAN = 1000
 """The most entries that one step examines, in a page or in the tail, before other tasks get their turn."""
@@ -354,21 +357,26 @@ class Reader:
             return Look.WAITS
         if (frame := self._follow(position, limit, most)) is not None:
             return frame
-        page = self._hub.reads.recent(position, min(max(limit, self._page_size), most))
-        return Look.WAITS if page is None else self._took(page, Start(cursor=position), limit, join=join)
+        page = self._hub.reads.at_once(position, min(max(limit, self._page_size), most))
+        return Look.WAITS if page is None else self._took(page, Start(cursor=position), limit, most, join=join)
 
     async def _from_source(self, limit: int, most: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
         start = self._start if self._position is None else Start(cursor=self._position)
         asked = start.cursor.sequence if start.cursor else min(start.sequence or 0, FAR)
         page = await self._page_after(asked, min(max(limit, self._page_size), most))
-        return self._took(page, start, limit, join=join)
+        return self._took(page, start, limit, most, join=join)
 
-    def _took(self, page: Page, start: Start, limit: int, *, join: bool) -> EventsFrame | LiveFrame | ResetFrame | None:
-        """Make of a page what there is to make of it."""
+    def _took(
+        self, page: Page, start: Start, limit: int, most: int, *, join: bool
+    ) -> EventsFrame | LiveFrame | ResetFrame | None:
+        """Make of a page what there is to make of it, or take what another has made of the same."""
+        begins = self._position is None
         reset = self._arrive(page, start)
         if reset is not None:
             return reset
         before = self._position or page.start
+        if begins and (frame := self._follow(before, limit, most)) is not None:
+            return frame
         frame = self._deliver(page.events, page.position, limit)
         self._examined(before, frame, page.position, max(page.position.sequence - before.sequence, 0), limit)
         if frame is None and page.position.sequence >= page.end.sequence:
@@ -415,24 +423,23 @@ class Reader:
 
     def _deliver(self, examined: Sequence[StoredEvent], reached: Cursor, limit: int) -> EventsFrame | None:
         """Make a frame of what matches, and move: to `reached`, or to the last event that found room."""
-        events: list[StoredEvent] = []
-        size, room = 0, self._room
-        keys, passes = None, False
-        for event in examined:
-            if event.keys is not keys:  # those of one ticket, run, thread and type share them
-                keys = event.keys
-                passes = self._filter.matches(keys)
-            if not passes:
-                continue
-            size += len(event.sse)
-            if events and (len(events) == limit or size > room):
-                if len(events) < limit and room == self._hub.limits.frame_bytes:
-                    self._hub.counters.limit("frame_bytes")
-                reached = events[-1].position
-                break
-            events.append(event)
-        self._position = reached
-        return self._hub.history.frame(self._filter, events, str(reached)) if events else None
+        events = self._passing(examined)
+        if not events:
+            self._position = reached
+            return None
+        frame = first_frame(events, limit, self._room, str(reached))
+        found = len(frame.events)
+        if found < min(limit, len(events)) and self._room == self._hub.limits.frame_bytes:
+            self._hub.counters.limit("frame_bytes")
+        self._position = reached if found == len(events) else frame.position
+        # A full one has who comes next by the step that led here.
+        return frame if found == limit else self._hub.history.frame(self._filter, frame)
+
+    def _passing(self, examined: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+        """Return the events that the filter keeps: each kind is asked for once."""
+        kinds = set(map(_keys, examined))
+        kept = set(filter(self._filter.matches, kinds))
+        return examined if len(kept) == len(kinds) else [event for event in examined if event.keys in kept]
 
     def _follow(self, position: Cursor, limit: int, most: int) -> EventsFrame | None:
         """Take the step that another reader has just taken from here, if one has."""

@@ -15,7 +15,7 @@ from asgi_forum.cursor import UNCHECKED, Cursor
 from asgi_forum.entries import StoredEvent
 from asgi_forum.errors import ForumError, SourceUnavailable
 from asgi_forum.logs import EventLogger, event_logger
-from asgi_forum.sources.base import EventSource, Page
+from asgi_forum.sources.base import EventSource, NearSource, Page
 
 __all__ = ["BLOCK", "Read", "SharedReads", "cut"]
 
@@ -120,6 +120,7 @@ class SharedReads:
         self.count: int = 0
         self.delayed: int = 0
         self._source = source
+        self._near = source if isinstance(source, NearSource) else None
         self._turns = anyio.CapacityLimiter(most)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._running: set[_Key] = set()
@@ -152,6 +153,13 @@ class SharedReads:
     def read_before(self, before: int, limit: int) -> Read:
         """Ask for the page up to a sequence."""
         return self._ask(("before", before, limit))
+
+    def at_once(self, position: Cursor, limit: int) -> Page | None:
+        """Return what follows a position where that needs no waiting: out of this process, or of a block that was just read."""
+        if self._near is None:
+            return self.recent(position, limit)
+        self.count += 1
+        return self._near.read_nowait(position.sequence, limit)
 
     def recent(self, position: Cursor, limit: int, *, now: float | None = None) -> Page | None:
         """Return what follows a position in a block of history that was read a moment ago, if there is one (`now`: the loop's time)."""

@@ -2,7 +2,7 @@
 
 import typing
 
-from asgi_forum.sources.base import EventSource, LiveSource, Page, ReportingSource, WritableSource
+from asgi_forum.sources.base import EventSource, LiveSource, NearSource, Page, ReportingSource, WritableSource
 from asgi_forum.sources.memory import MemorySource
 from asgi_forum.sources.registry import SourceFactory, SourceOptions
 
@@ -13,6 +13,7 @@ __all__ = [
     "EventSource",
     "LiveSource",
     "MemorySource",
+    "NearSource",
     "Page",
     "RedisSource",
     "ReportingSource",

@@ -21,7 +21,7 @@ from asgi_forum.cursor import Cursor
 from asgi_forum.entries import Entry, StoredEvent
 from asgi_forum.models import Receipt
 
-__all__ = ["EventSource", "LiveSource", "Page", "Receipt", "ReportingSource", "WritableSource"]
+__all__ = ["EventSource", "LiveSource", "NearSource", "Page", "Receipt", "ReportingSource", "WritableSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,15 @@ class LiveSource(EventSource, Protocol):
         one before it, and says so by its `anchor`. A log that was replaced is told by a page of the new epoch. `deliver` never
         waits and never raises. Raises SourceUnavailable where the feed is lost; it is then called again.
         """
+        ...
+
+
+@runtime_checkable
+class NearSource(EventSource, Protocol):
+    """A source whose entries lie in this process: who catches up need not wait, nor share reads."""
+
+    def read_nowait(self, after: int, limit: int) -> Page:
+        """Return what `read` does, at once. Never raises; its cost grows with `limit` only."""
         ...
 
 

@@ -12,7 +12,8 @@ import anyio
 from asgi_forum.cursor import Cursor, CursorKey
 from asgi_forum.entries import Entry, StoredEvent
 from asgi_forum.errors import ConfigurationError, EventIdConflict
-from asgi_forum.sources.base import LiveSource, Page, Receipt, WritableSource
+from asgi_forum.models import Keys
+from asgi_forum.sources.base import LiveSource, NearSource, Page, Receipt, WritableSource
 from asgi_forum.sources.registry import SourceOptions
 from asgi_forum.sources.remembered import Remembered, Trace
 
@@ -22,6 +23,13 @@ _FOLLOW_PAGE = 1000
 
 _LOOK = 60.0
 """Seconds at most between two looks at what is too old; a tenth of `retain_for` where that is shorter."""
+
+
+_BLANK = StoredEvent(0, "", b"", Keys.of("", None, None, ""))
+"""What stands where an event was that is not retained any more."""
+
+_STRIDE = 4096
+"""Blanks that go from the list at once: each alone would cost as much as moving all that stands behind it."""
 
 
 class MemorySource:
@@ -50,7 +58,9 @@ class MemorySource:
         self._arrivals: deque[tuple[float, int]] = deque()
         self._clock = clock
         self._key = CursorKey.fresh()
-        self._events: dict[int, StoredEvent] = {}
+        # In order, so that a page is a slice. The first has the number after `_gone`; those that are not retained are blank.
+        self._events: list[StoredEvent] = []
+        self._gone = 0
         self._ids: dict[str, int] = {}
         self._order: dict[int, str] = {}
         self._remembered = Remembered(remember, now=clock())
@@ -71,6 +81,10 @@ class MemorySource:
         """Nothing to let go of; the log stays, for the next `open`."""
 
     async def read(self, after: int, limit: int) -> Page:
+        """Return the entries after a sequence."""
+        return self.read_nowait(after, limit)
+
+    def read_nowait(self, after: int, limit: int) -> Page:
         """Return the entries after a sequence."""
         self._trim()
         return self._page(after, limit)
@@ -134,7 +148,7 @@ class MemorySource:
         for index, entry in enumerate(entries):
             event_id = entry.event_id
             sequence = self._ids.get(event_id)
-            found = self._remembered.get(event_id) if sequence is None else self._events[sequence]
+            found = self._remembered.get(event_id) if sequence is None else self._at(sequence)
             fields: Sequence[str] = ()
             if found is not None:
                 known[event_id] = found
@@ -151,7 +165,7 @@ class MemorySource:
         sequence = self._end.sequence + 1
         self._end = self._key.cursor(sequence, entry.body)
         event = StoredEvent.stored(entry, sequence, str(self._end))
-        self._events[sequence] = event
+        self._events.append(event)
         self._ids[entry.event_id] = sequence
         self._order[sequence] = entry.event_id
         return event
@@ -161,28 +175,42 @@ class MemorySource:
         gone = 0
         while self._retain_for is not None and self._arrivals and now - self._arrivals[0][0] >= self._retain_for:
             gone = self._arrivals.popleft()[1]
-        while len(self._events) > self._retain or self._start.sequence < gone:
-            sequence = self._start.sequence + 1
+        gone = max(gone, self._end.sequence - self._retain)
+        if self._start.sequence >= gone:
+            return
+        for sequence in range(self._start.sequence + 1, gone + 1):
             event_id = self._order.pop(sequence)
             del self._ids[event_id]
-            self._remembered.add(event_id, self._events.pop(sequence), now=now)
-            self._start = self._key.bare(sequence)
+            index = sequence - self._gone - 1
+            self._remembered.add(event_id, self._events[index], now=now)
+            self._events[index] = _BLANK
+        self._start = self._key.bare(gone)
+        if (blanks := gone - self._gone) > _STRIDE:
+            del self._events[:blanks]
+            self._gone = gone
 
     def _page(self, after: int, limit: int) -> Page:
         first = max(after, self._start.sequence) + 1
         last = min(first + limit - 1, self._end.sequence)
-        events = [self._events[sequence] for sequence in range(first, last + 1)]
-        asked = self._events.get(after)
+        events = self._events[first - self._gone - 1 : max(last, first - 1) - self._gone]
+        asked = self._at(after)
         reached = self._position(last if events else min(after, self._end.sequence))
         return Page(self._start, self._end, asked.cursor if asked else None, events, reached)
+
+    def _at(self, sequence: int) -> StoredEvent | None:
+        """Return a retained event; None where there is none."""
+        if self._start.sequence < sequence <= self._end.sequence:
+            return self._events[sequence - self._gone - 1]
+        return None
 
     def _position(self, sequence: int) -> Cursor:
         if sequence == self._end.sequence:
             return self._end
-        event = self._events.get(sequence)
+        event = self._at(sequence)
         return event.position if event else self._key.bare(sequence)
 
 
 if TYPE_CHECKING:  # held against the Protocols here, not at some distant call
     _live: type[LiveSource] = MemorySource
+    _near: type[NearSource] = MemorySource
     _writable: type[WritableSource] = MemorySource

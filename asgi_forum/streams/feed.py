@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
@@ -216,7 +217,7 @@ class Feed:
             self._turns = 0
             await anyio.lowlevel.checkpoint()
         frame = self._tell_degraded() or await self._step() or self._tell_alive()
-        return None if frame is None else self._stamp(frame, anyio.current_time())
+        return None if frame is None else self._stamp(frame, asyncio.get_running_loop().time())
 
     async def rest(self) -> None:
         """After a turn without a frame: wait until there may be something to do, where there is nothing."""

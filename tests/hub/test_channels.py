@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from asgi_forum.cursor import Cursor
 from asgi_forum.entries import StoredEvent
 from asgi_forum.filters import Filter
-from asgi_forum.hub.channels import Channel, Channels, take
+from asgi_forum.hub.channels import Channel, Channels
 from asgi_forum.models import Keys
 from tests.events import KEY, sequences, stored
 
@@ -42,32 +42,6 @@ def frame_of(channel: Channel, after: int) -> list[int]:
     """The sequences of the frame after a position; none at the end."""
     frame = channel.frame(after, 10, 10**9)
     return [] if frame is None else sequences(frame)
-
-
-# take
-
-
-SIZE = len(stored(1).sse)
-
-
-@pytest.mark.parametrize(
-    ("first", "limit", "room", "taken"),
-    [
-        (0, 10, 10**9, [1, 2, 3, 4]),
-        (0, 2, 10**9, [1, 2]),
-        (2, 10, 10**9, [3, 4]),
-        (4, 10, 10**9, []),
-        (0, 10, 2 * SIZE, [1, 2]),
-        (0, 10, 2 * SIZE - 1, [1]),
-        (0, 10, SIZE, [1]),
-        (0, 10, 1, [1]),
-        (3, 10, 1, [4]),
-        (1, 1, 1, [2]),
-    ],
-)
-def test_a_frame_is_bounded_in_events_and_bytes(first: int, limit: int, room: int, taken: list[int]) -> None:
-    """Both bounds are sharp; one event is taken however large it is, or a stream would never go on."""
-    assert sequences(take([stored(number) for number in (1, 2, 3, 4)], first, limit, room)) == taken
 
 
 # A channel

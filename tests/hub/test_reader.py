@@ -14,13 +14,13 @@ from asgi_forum.cursor import LATEST, REPLACED, Start, parse_start
 from asgi_forum.errors import SourceUnavailable, TooSlow
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame, LiveFrame, ResetFrame
-from asgi_forum.hub.reader import Reader
+from asgi_forum.hub.reader import Look, Reader
 from asgi_forum.hub.reads import BLOCK
 from asgi_forum.settings import OnLag
-from asgi_forum.sources import Page
+from asgi_forum.sources import MemorySource, Page
 from tests.events import draft
 from tests.hub.bench import at_work, bench, drive, told
-from tests.wire.sources import DistantSource, HistorySource
+from tests.wire.sources import DistantSource, HalfNearSource, HistorySource
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +109,25 @@ async def test_a_cursor_that_the_tail_does_not_know_is_judged_by_the_log(cursor:
         expected = [3, 4, 5, 6, 7, 8, "push"] if cursor == "older" else ["replaced", *range(1, 9), "push"]
         assert await drive(made.reader(start)) == expected
         assert made.source.reads > before
+
+
+async def test_a_log_at_hand_is_read_at_once() -> None:
+    """Only where the reader begins is waited for; what the filter leaves out is passed over, and what was trimmed is announced."""
+    async with bench(source=HalfNearSource(MemorySource(retain=1000))) as made:
+        for ticket in ("a", "b") * 3:
+            await made.append_unheard(100, ticket=ticket)
+        await made.contact()
+        reader = made.reader("earliest", ticket="a")
+        first = await reader.step(60)
+        before = made.source.reads
+        await made.append_unheard(700, ticket="b")
+        found: list[object] = [] if first is None else told(first)
+        while not reader.idle:
+            frame = reader.step_at_once(60)
+            assert frame is not Look.WAITS
+            found += [] if frame is None else told(frame)
+        assert found == [*range(1, 61), "trimmed", *range(401, 501), "push"]
+        assert made.source.reads == before
 
 
 async def test_a_reader_older_than_its_channel_looks_through_the_tail() -> None:

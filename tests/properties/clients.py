@@ -160,6 +160,8 @@ class PageClient(Client):
                 continue
             self._connection = None
             return self._answer(json.loads(message["body"]))
+        if self._connection.lost:
+            self._connection = self._ask()  # it did not take the answer in time, and so that has no end
         return None
 
     async def cut(self) -> None:

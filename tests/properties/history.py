@@ -35,7 +35,7 @@ from tests.properties.plans import (
     params_of,
 )
 from tests.properties.starts import starts_of
-from tests.wire.sources import DistantSource
+from tests.wire.sources import DistantSource, HalfNearSource
 
 __all__ = ["run"]
 
@@ -79,7 +79,7 @@ class History:
     def __init__(self, plan: Plan) -> None:
         """Make a forum with the plan's settings."""
         self.plan = plan
-        self.source = DistantSource(MemorySource(retain=plan.retain), laps=plan.laps)
+        self.source = (HalfNearSource if plan.near else DistantSource)(MemorySource(retain=plan.retain), laps=plan.laps)
         self.source.hidden = set(range(3, 3000, 3)) if plan.holes else set()
         self.begun: dict[str, int] = {}
         self.patience = plan.patience

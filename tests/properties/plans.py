@@ -98,7 +98,8 @@ class Plan:
 
     laps: turns of the event loop that a read of the source takes. patience: turns that pass after each step. page: the most entries
     that one read, one step, or one page of the live feed takes. lossy, rounds: whether the live feed loses something in the end, and
-    how often all readers are sent something then. holes: whether each third entry can't be decoded.
+    how often all readers are sent something then. holes: whether each third entry can't be decoded. near: whether those who catch up read
+    the log at once, as one in this process.
     """
 
     retain: int
@@ -114,6 +115,7 @@ class Plan:
     lossy: bool
     rounds: int
     holes: bool
+    near: bool
     steps: tuple[Step, ...]
 
 
@@ -228,6 +230,7 @@ def plans(
         lossy=st.booleans(),
         rounds=st.sampled_from([3, 1]),
         holes=st.booleans(),
+        near=st.booleans(),
         steps=st.lists(steps(kinds, faults=faults, narrow=narrow, replaced=replaced), min_size=20, max_size=60).map(
             tuple
         ),

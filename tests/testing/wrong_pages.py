@@ -41,6 +41,17 @@ class LosesAnEvent(Broken):
         return replace(page, events=[event for event in page.events if event.sequence != 3])
 
 
+class LosesAnEventAtHand(Broken):
+    """One event is in no page that is read at once."""
+
+    caught_by = (PAGES_AFTER,)
+
+    def read_nowait(self, after: int, limit: int) -> Page:
+        """Leave out the third."""
+        page = self.log.read_nowait(after, limit)
+        return replace(page, events=[event for event in page.events if event.sequence != 3])
+
+
 class RepeatsAnEvent(Broken):
     """A page begins with the last event of the one before."""
 

@@ -53,6 +53,7 @@ from asgi_forum.sources import (
     EventSource,
     LiveSource,
     MemorySource,
+    NearSource,
     RedisSource,
     ReportingSource,
     SourceFactory,
@@ -265,6 +266,8 @@ def abilities(source: EventSource) -> None:
         assert_type(source, WritableSource)
     if isinstance(source, ReportingSource):
         assert_type(source.report(), Mapping[str, Any])
+    if isinstance(source, NearSource):
+        assert_type(source.read_nowait(0, 10), SourcePage)
     live: LiveSource = MemorySource()
     writable: WritableSource = MemorySource()
     assert_type((live.kind, writable.kind), tuple[str, str])

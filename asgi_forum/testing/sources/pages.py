@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from asgi_forum.sources.base import EventSource, ReportingSource
+from asgi_forum.sources.base import EventSource, NearSource, ReportingSource
 from asgi_forum.testing.sources.case import SourceCase, entries, entry, writable
 from asgi_forum.testing.sources.looks import FAR, check_after, check_before, continues, everything, ids, sequences
 
@@ -84,6 +84,8 @@ class PageTests(SourceCase):
             for after in POSITIONS:
                 page = await source.read(after, limit)
                 check_after(page, after, limit)
+                if isinstance(source, NearSource):
+                    assert source.read_nowait(after, limit) == page, "`read_nowait` returns what `read` does"
                 assert (page.start.sequence, page.end.sequence) == (0, 6)
                 assert ids(page) == [each.event_id for each in published[after:][: len(page.events)]]
 
