@@ -162,6 +162,7 @@ class Feed:
             self.end(self._ending.error)
         self._sender.check(now)
         if not self._sender.busy and now >= self._due:
+            self._watchdog.rouses()
             self.reader.wake()
             if self._stepping is not None:
                 self._stepping.cancel()  # the source takes its time; the read goes on, and is waited for again

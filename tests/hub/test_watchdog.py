@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from asgi_forum.hub.watchdog import Watchdog
+from asgi_forum.hub.watchdog import SLICE, Watchdog
 from tests.hub.bench import DEADLINE
 
 pytestmark = pytest.mark.anyio
@@ -67,3 +68,36 @@ async def test_who_is_forgotten_hears_nothing_more() -> None:
             await other.enough.wait()
         tasks.cancel_scope.cancel()
     assert len(leaving.heard) == 1
+
+
+async def test_others_have_their_turn_while_many_are_roused() -> None:
+    """After each slice of them; who is forgotten in such a turn hears nothing more."""
+    watchdog, told = Watchdog(0.05), list[object]()
+
+    class Roused:
+        """Somebody who has something to send now, the first time that he is told the time."""
+
+        def check(self, now: float) -> None:
+            """Say so."""
+            del now
+            if self not in told:
+                told.append(self)
+                watchdog.rouses()
+
+    everybody = [Roused() for _ in range(4 * SLICE)]
+    for each in everybody:
+        watchdog.watch(each)
+    seen, left = set[int](), list[Roused]()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watchdog.run)
+        with anyio.fail_after(DEADLINE):
+            while len(told) < 3 * SLICE:
+                seen.add(len(told))
+                if len(told) == SLICE:
+                    left = [each for each in everybody if each not in told][:SLICE]
+                    for each in left:
+                        watchdog.forget(each)
+                await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert seen == {0, SLICE, 2 * SLICE}
+    assert not set(left) & set(told)
