@@ -1,12 +1,11 @@
 """
 A server that takes everything at once (Daphne), and clients that read nothing: what it holds for them.
 
-    python -m benchmarks.unpaced [--connections 100] [--waves 8] [--collect]
+    python -m benchmarks.unpaced [--connections 100] [--waves 8]
 
 As many clients as `Limits.streams` allows, half over SSE and half over WebSocket, each pair with a ticket of its own, read nothing while
 three times `Limits.unpaced_bytes` go by for each. Their streams have ended by then; more clients knock, and are refused. The next wave
-comes as soon as somebody would be let in, when the kernel has given up the connections of the last. What Daphne held for those is
-garbage then, in cycles: with `--collect` Python's collector is run between the waves.
+comes as soon as somebody would be let in, when the kernel has given up the connections of the last.
 """
 
 from __future__ import annotations
@@ -67,7 +66,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.unpaced")
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--waves", type=int, default=8)
-    parser.add_argument("--collect", action="store_true")
     given = parser.parse_args()
     limits = {"streams": given.connections, "unpaced_bytes": UNPACED, "send_timeout": SEND_TIMEOUT}
     environment = {"BENCHMARK_SIZE": str(SIZE), "BENCHMARK_RETAIN": "400", "BENCHMARK_LIMITS": json.dumps(limits)}
@@ -85,8 +83,6 @@ def main() -> None:
             more = held - before
             each = more / given.connections / 1024
             print(f"| {number} | {opened} | {left} | {refused} | {more / MIB:.0f} | {each:.0f} | {seconds:.0f} |")
-            if given.collect:
-                server.get("/stats")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -14,6 +15,9 @@ from asgi_forum.errors import ForumError, ShuttingDown, TooManyConnections
 from asgi_forum.settings import Limits
 
 __all__ = ["LAST", "Endable", "OpenStreams", "Place", "Transport"]
+
+_TOGETHER = 1.0
+"""Seconds for which places that have lasted are gathered before they are given back: what that takes is done once for all of them."""
 
 LAST = 0.5
 """Seconds after which requests are ended though WebSockets are open: a client that reads nothing does not leave."""
@@ -88,6 +92,7 @@ class OpenStreams:
         self._places: dict[Place, None] = {}
         self._hosts_own = 0
         self._lasting = 0
+        self._overdue = 0
         self._by_address: Counter[str] = Counter()
         self._by_identity: Counter[str] = Counter()
         self._empty = anyio.Event()
@@ -142,7 +147,16 @@ class OpenStreams:
         self._look_who_is_left()
 
     def _over(self) -> None:
-        self._lasting -= 1
+        """Give back a place that has lasted: with others that are over by then, once Python has freed what the server held for them."""
+        self._overdue += 1
+        if self._overdue == 1:
+            asyncio.get_running_loop().call_later(_TOGETHER, self._free)
+
+    def _free(self) -> None:
+        # With Daphne a WebSocket that has gone holds itself, and all that it did not send: the collector counts objects, not bytes.
+        gc.collect()
+        self._lasting -= self._overdue
+        self._overdue = 0
 
     def identify(self, identity: str) -> None:
         """Count one more stream of an identity. Raises TooManyConnections."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import Any
 
 import anyio
 import pytest
 
 from asgi_forum import Forum, Limits
-from asgi_forum.errors import ShuttingDown
+from asgi_forum.errors import ShuttingDown, TooManyConnections
 from asgi_forum.hub.streams import OpenStreams
 from asgi_forum.streams.pacing import Budget
 from tests.events import draft
@@ -86,9 +87,37 @@ async def test_the_place_of_such_a_stream_is_taken_for_a_while(kind: dict[str, A
         await client.ended.wait()
         assert forum.stats()["streams"] == {}
         assert [await status(forum), await status(forum)] == [429, 429]
-        with anyio.move_on_after(2 * limits.send_timeout):
+        with anyio.move_on_after(4 * limits.send_timeout):
             await anyio.sleep_forever()
         assert await status(forum) == 200
+
+
+class Loop:
+    """What refers to itself, as a WebSocket of Daphne that has gone."""
+
+    def __init__(self) -> None:
+        """Begin to."""
+        self.itself = self
+
+
+@pytest.mark.anyio
+async def test_what_a_server_held_is_freed_before_the_place_is_given_back() -> None:
+    """Python's collector counts objects, and would let many bytes wait."""
+    gc.disable()
+    try:
+        streams = OpenStreams(Limits(streams=1))
+        with streams.admitted("websocket") as place:
+            place.lasts = 0.01
+        held = weakref.ref(Loop())
+        with pytest.raises(TooManyConnections):
+            streams.admitted("websocket")
+        with anyio.move_on_after(1.5):
+            await anyio.sleep_forever()
+        assert held() is None
+        with streams.admitted("websocket"):
+            pass
+    finally:
+        gc.enable()
 
 
 async def status(forum: Forum) -> int:
