@@ -34,8 +34,12 @@ RESIDENT = 400 * 1024
 EXPLAINED = (
     "ASGI callable returned without completing handshake.",
     "asgi_forum.worker_failed: a worker did not start: it ended by signal 9",
+    "timeout graceful shutdown exceeded",
 )
-"""What uvicorn says of each upgrade whose client leaves before it is accepted (`serve` leaves it out), and of a kill in the start."""
+"""
+What uvicorn says of each upgrade whose client leaves before it is accepted (`serve` leaves it out), of a kill in the start, and of clients
+that read nothing when it stops: their streams have ended, but what was sent to them keeps their connections open.
+"""
 
 T = TypeVar("T")
 
