@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from enum import Enum
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
@@ -581,6 +582,24 @@ def test_an_envelope_has_the_defaults_of_the_protocol() -> None:
     envelope = Envelope("a", TYPE, "T-1", NOON)
     assert (envelope.event_version, envelope.actor_type) == (1, "system")
     assert {getattr(envelope, name) for name in TEXTS if name != "event_id"} == {None}
+
+
+class Odd(int, Enum):
+    """A number whose name for JSON is another."""
+
+    ONE = (1, "one")
+
+    def __new__(cls, number: int, value: str) -> Self:
+        """Be the number, and have the other value."""
+        made = int.__new__(cls, number)
+        made._value_ = value
+        return made
+
+
+def test_a_number_that_is_more_than_that_is_a_number() -> None:
+    """As the standard library writes it, in whatever company."""
+    for payload in ({"n": Odd.ONE}, {"n": Odd.ONE, "more": [1.5]}):
+        assert json.loads(b"{%b}" % Entry.of(draft(payload=payload)).body)["payload"]["n"] == 1
 
 
 # Keys

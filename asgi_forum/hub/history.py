@@ -19,6 +19,9 @@ _FRESH = 1.0
 _FRAMES = 64
 """The most frames that are kept apart from a step: those that are not full."""
 
+OVERHEAD = 2048
+"""Bytes of Python objects around a frame, and around a step that leads to it (measured: 1,600 to 1,800 on CPython 3.11)."""
+
 _FEW = 8
 """
 Steps that are kept while nobody takes them: one who reads alone leaves the processor's cache to what it reads. As soon as one is taken,
@@ -47,14 +50,14 @@ class History:
 
     A step is shared by those who stand at the very same cursor: what was found right about it then is right now. For how long is
     bounded like that of a block of history (see SharedReads), and for the same reason. The frames of steps have `max_bytes` at most,
-    but for the newest few.
+    but for the newest few; so have the others, but for the newest.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._frames: OrderedDict[tuple[Filter, str, int, str], tuple[float, EventsFrame]] = OrderedDict()
         self._steps: OrderedDict[tuple[Filter, Cursor, int, int], Step] = OrderedDict()
         self._max_bytes = max_bytes
-        self._size = 0
+        self._size = self._frames_size = 0
         self._shared_at = -math.inf
 
     def frame(self, keep: Filter, made: EventsFrame) -> EventsFrame:
@@ -63,9 +66,13 @@ class History:
         found = self._frames.get(key)
         now = time.monotonic()
         if found is None or now - found[0] > _FRESH:
+            if found is not None:
+                del self._frames[key]
+                self._frames_size -= _cost(found[1])
             found = self._frames[key] = (now, made)
-            if len(self._frames) > _FRAMES:
-                self._frames.popitem(last=False)
+            self._frames_size += _cost(made)
+            while len(self._frames) > 1 and (len(self._frames) > _FRAMES or self._frames_size > self._max_bytes):
+                self._frames_size -= _cost(self._frames.popitem(last=False)[1][1])
         return found[1]
 
     def step(self, keep: Filter, after: Cursor, limit: int, room: int) -> Step | None:
@@ -80,9 +87,13 @@ class History:
         """Remember a step, for who comes next."""
         key = (keep, after, limit, room)
         if (before := self._steps.pop(key, None)) is not None:
-            self._size -= before.frame.size
+            self._size -= _cost(before.frame)
         self._steps[key] = step
-        self._size += step.frame.size
+        self._size += _cost(step.frame)
         most = self._max_bytes if step.made_at - self._shared_at <= _FRESH else 0
         while len(self._steps) > _FEW and self._size > most:
-            self._size -= self._steps.popitem(last=False)[1].frame.size
+            self._size -= _cost(self._steps.popitem(last=False)[1].frame)
+
+
+def _cost(frame: EventsFrame) -> int:
+    return frame.size + OVERHEAD

@@ -9,7 +9,7 @@ import pytest
 from asgi_forum.cursor import Cursor
 from asgi_forum.filters import Filter
 from asgi_forum.frames import EventsFrame
-from asgi_forum.hub.history import History, Step
+from asgi_forum.hub.history import OVERHEAD, History, Step
 from tests.events import stored
 from tests.hub.bench import bench
 from tests.wire.sources import HalfNearSource
@@ -59,7 +59,7 @@ def test_who_reads_alone_leaves_few_steps_behind() -> None:
 
 def test_as_many_steps_are_kept_as_there_is_room_for_once_somebody_comes() -> None:
     """The oldest go; the same step taken again counts once."""
-    history = History(sum(len(stored(sequence).sse) for sequence in range(1, 51)))
+    history = History(sum(len(stored(sequence).sse) + OVERHEAD for sequence in range(1, 51)))
     taken(history, 1)
     assert history.step(ALL, at(0), 1, 100)
     taken(history, 50)
@@ -68,6 +68,22 @@ def test_as_many_steps_are_kept_as_there_is_room_for_once_somebody_comes() -> No
     assert kept(history, 51) == list(
         range(2, 51)
     )  # the newest one is larger than the oldest: its number has another digit
+
+
+def test_frames_that_are_not_full_are_bounded_in_bytes_too() -> None:
+    """A page is one, of a megabyte; the newest stays."""
+    events = [stored(sequence, payload={"text": "x" * 10_000}) for sequence in range(1, 11)]
+    history = History(3 * (len(events[0].sse) + OVERHEAD))
+    made = [EventsFrame([event], event.cursor) for event in events]
+    for each in made:
+        assert history.frame(ALL, each) is each
+    again = [
+        history.frame(ALL, EventsFrame([event], event.cursor)) is each for event, each in zip(events, made, strict=True)
+    ]
+    assert not any(again[:3])
+    small = History(1)
+    assert small.frame(ALL, made[0]) is made[0]
+    assert small.frame(ALL, EventsFrame([events[0]], events[0].cursor)) is made[0]
 
 
 @pytest.mark.anyio
